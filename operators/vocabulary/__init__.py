@@ -1,0 +1,1 @@
+"""The few types that every operator shares: acquisitions, quantities, results, refusals."""

@@ -1,0 +1,125 @@
+"""The table of quantities: name, DICOM code, UCUM unit, display window, valid range.
+
+Codes are DCM codes of PS3.16 where one exists. No standard code exists for the exchange
+parameters, pool fractions, B0 shift, B1 scale and fit residuals: these carry the private
+scheme ``99QUANTMAP``, declared in Coding Scheme Identification of every object and listed
+in ``docs/conformance.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import highdicom as hd
+from pydicom.sr.coding import Code
+
+PRIVATE_SCHEME = "99QUANTMAP"
+PRIVATE_SCHEME_NAME = "QuantMAP private codes"
+
+_NO_UNITS = Code("1", "UCUM", "no units")
+_PERCENT = Code("%", "UCUM", "percent")
+_PER_SECOND = Code("/s", "UCUM", "per second")
+_MILLISECOND = Code("ms", "UCUM", "millisecond")
+_DIFFUSIVITY = Code("mm2/s", "UCUM", "square millimeter per second")
+_PPM = Code("[ppm]", "UCUM", "parts per million")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A physical quantity that a map can hold.
+
+    Attributes:
+        name: snake-case name used in code, configuration and file names.
+        label: short text for pictures and LUT Label (SH, at most 16 characters).
+        code: what is measured (DCM or 99QUANTMAP).
+        unit: UCUM unit of the stored values.
+        window: (lowest, highest) value shown by default, in ``unit``.
+        valid_range: (lowest, highest) value that is physically possible, in ``unit``;
+            values outside are reported, never clipped.
+        viewer_step: value of one stored unit in the integer MR Image copy, in ``unit``.
+        colour_map: matplotlib or registered colour map, perceptually uniform.
+    """
+
+    name: str
+    label: str
+    code: Code
+    unit: Code
+    window: tuple[float, float]
+    valid_range: tuple[float, float]
+    viewer_step: float
+    colour_map: str = "viridis"
+
+
+@dataclass(frozen=True)
+class QuantityMap:
+    """Values of one quantity on a grid.
+
+    Attributes:
+        quantity: what the values are.
+        volume: float32, (slices, rows, columns), LPS affine in mm; every value finite.
+        background: value that stands for "not computed" outside the analysed voxels.
+    """
+
+    quantity: Quantity
+    volume: hd.Volume
+    background: float = 0.0
+
+
+def _private(value: str, meaning: str) -> Code:
+    return Code(value, PRIVATE_SCHEME, meaning)
+
+
+def _dcm(value: str, meaning: str) -> Code:
+    return Code(value, "DCM", meaning)
+
+
+_TABLE = (
+    Quantity("b0", "b0", _private("B0SIGNAL", "Fitted signal without diffusion weighting"),
+             _NO_UNITS, (0, 1000), (0, 1e9), 1.0, "gray"),
+    Quantity("mean_diffusivity", "MD", _dcm("113202", "Mean Diffusivity"),
+             _DIFFUSIVITY, (0, 3e-3), (0, 5e-3), 1e-6, "magma"),
+    Quantity("fractional_anisotropy", "FA", _dcm("110808", "Fractional Anisotropy"),
+             _NO_UNITS, (0, 1), (0, 1), 1e-3, "gray"),
+    Quantity("axial_diffusivity", "AD", _dcm("113204", "Axial Diffusivity"),
+             _DIFFUSIVITY, (0, 3e-3), (0, 8e-3), 1e-6, "magma"),
+    Quantity("radial_diffusivity", "RD", _dcm("113203", "Radial Diffusivity"),
+             _DIFFUSIVITY, (0, 3e-3), (0, 5e-3), 1e-6, "magma"),
+    Quantity("diffusion_residual", "DWI residual",
+             _private("DWIRESID", "Root mean square residual of diffusion fit relative to b0"),
+             _PERCENT, (0, 10), (0, 1e4), 0.01, "cividis"),
+    Quantity("mt_fraction", "f_ss", _private("FSS", "Semisolid MT proton fraction"),
+             _PERCENT, (0, 30), (0, 30), 0.01, "viridis"),
+    Quantity("mt_exchange_rate", "k_ssw", _private("KSSW", "Semisolid MT exchange rate"),
+             _PER_SECOND, (0, 100), (0, 100), 0.01, "viridis"),
+    Quantity("solute_fraction", "f_s", _private("FS", "CEST solute proton fraction"),
+             _PERCENT, (0, 0.7), (0, 5), 1e-4, "viridis"),
+    Quantity("solute_exchange_rate", "k_sw", _private("KSW", "CEST solute exchange rate"),
+             _PER_SECOND, (0, 500), (0, 1500), 0.1, "viridis"),
+    Quantity("mt_fraction_sd", "f_ss SD",
+             _private("FSSSD", "Standard deviation of semisolid MT proton fraction"),
+             _PERCENT, (0, 5), (0, 100), 0.001, "cividis"),
+    Quantity("mt_exchange_rate_sd", "k_ssw SD",
+             _private("KSSWSD", "Standard deviation of semisolid MT exchange rate"),
+             _PER_SECOND, (0, 30), (0, 1e3), 0.01, "cividis"),
+    Quantity("solute_fraction_sd", "f_s SD",
+             _private("FSSOLSD", "Standard deviation of CEST solute proton fraction"),
+             _PERCENT, (0, 0.3), (0, 100), 1e-4, "cividis"),
+    Quantity("solute_exchange_rate_sd", "k_sw SD",
+             _private("KSWSD", "Standard deviation of CEST solute exchange rate"),
+             _PER_SECOND, (0, 200), (0, 1e4), 0.1, "cividis"),
+    Quantity("saturation_residual", "MRF residual",
+             _private("SATRESID", "Root mean square residual of saturation signal fit"),
+             _PERCENT, (0, 10), (0, 1e4), 0.01, "cividis"),
+    Quantity("t1", "T1", _dcm("113063", "T1"),
+             _MILLISECOND, (0, 3000), (0, 10000), 1.0, "lipari"),
+    Quantity("t2", "T2", _dcm("113065", "T2"),
+             _MILLISECOND, (0, 200), (0, 5000), 1.0, "navia"),
+    Quantity("proton_density", "PD", _dcm("113058", "Proton Density"),
+             _NO_UNITS, (0, 1.2), (0, 10), 1e-3, "gray"),
+    Quantity("b0_shift", "dB0", _private("DB0", "Shift of the static magnetic field"),
+             _PPM, (-0.5, 0.5), (-20, 20), 1e-3, "coolwarm"),
+    Quantity("b1_scale", "rB1", _private("RB1", "Transmit field relative to nominal"),
+             _NO_UNITS, (0.5, 1.5), (0, 3), 1e-3, "cividis"),
+)  # fmt: skip
+
+QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _TABLE}
