@@ -1,0 +1,1 @@
+"""What runs: batch, inspection, the demonstration, and the graph that joins the operators."""

@@ -1,0 +1,1 @@
+"""CEST and semisolid MT: saturation schedules, Bloch–McConnell physics, networks."""

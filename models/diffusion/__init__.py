@@ -1,0 +1,1 @@
+"""Diffusion: signal models and fits."""

@@ -1,0 +1,1 @@
+"""Acquisitions into quantity maps: networks through ONNX Runtime, physics through torch."""

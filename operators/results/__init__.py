@@ -1,0 +1,1 @@
+"""Quantity maps into DICOM objects and pictures."""

@@ -1,0 +1,1 @@
+"""Our time beside the peers' time, on the same data, in the same run."""
