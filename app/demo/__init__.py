@@ -1,0 +1,1 @@
+"""Makes a phantom study and runs the application on it."""
