@@ -85,12 +85,22 @@ Protocol = GradientTable | SaturationSchedule | MapProtocol | WeightedImage
 
 @dataclass(frozen=True)
 class SourceImage:
-    """One SOP Instance of which pixels were used."""
+    """One SOP Instance of which pixels were used.
+
+    Attributes:
+        path: the file.
+        sop_class_uid: SOP Class UID (0008,0016).
+        sop_instance_uid: SOP Instance UID (0008,0018).
+        frames: number of frames.
+        slices: indices of the slices of the acquisition's grid of which it holds pixels;
+            empty where that is not known. Lets results name the images behind each slice.
+    """
 
     path: Path
     sop_class_uid: str
     sop_instance_uid: str
     frames: int = 1
+    slices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

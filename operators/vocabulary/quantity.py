@@ -22,6 +22,7 @@ _PER_SECOND = Code("/s", "UCUM", "per second")
 _MILLISECOND = Code("ms", "UCUM", "millisecond")
 _DIFFUSIVITY = Code("mm2/s", "UCUM", "square millimeter per second")
 _PPM = Code("[ppm]", "UCUM", "parts per million")
+_SINGLE_TENSOR = Code("113231", "DCM", "Single Tensor")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Quantity:
             values outside are reported, never clipped.
         viewer_step: value of one stored unit in the integer MR Image copy, in ``unit``.
         colour_map: matplotlib or registered colour map, perceptually uniform.
+        model: what is fitted to obtain it (CID 7261, 7273), where a code exists.
+        arbitrary_scale: the scale differs from scan to scan (a signal): the window and the
+            viewer step follow the values, and ``window`` and ``viewer_step`` are their least.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Quantity:
     valid_range: tuple[float, float]
     viewer_step: float
     colour_map: str = "viridis"
+    model: Code | None = None
+    arbitrary_scale: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,29 +81,29 @@ def _dcm(value: str, meaning: str) -> Code:
 
 _TABLE = (
     Quantity("b0", "b0", _private("B0SIGNAL", "Fitted signal without diffusion weighting"),
-             _NO_UNITS, (0, 1000), (0, 1e9), 1.0, "gray"),
+             _NO_UNITS, (0, 1000), (0, 1e9), 1.0, "gray", arbitrary_scale=True),
     Quantity("mean_diffusivity", "MD", _dcm("113202", "Mean Diffusivity"),
-             _DIFFUSIVITY, (0, 3e-3), (0, 5e-3), 1e-6, "magma"),
+             _DIFFUSIVITY, (0, 3e-3), (0, 5e-3), 1e-6, "magma", _SINGLE_TENSOR),
     Quantity("fractional_anisotropy", "FA", _dcm("110808", "Fractional Anisotropy"),
-             _NO_UNITS, (0, 1), (0, 1), 1e-3, "gray"),
+             _NO_UNITS, (0, 1), (0, 1), 1e-3, "gray", _SINGLE_TENSOR),
     Quantity("axial_diffusivity", "AD", _dcm("113204", "Axial Diffusivity"),
-             _DIFFUSIVITY, (0, 3e-3), (0, 8e-3), 1e-6, "magma"),
+             _DIFFUSIVITY, (0, 3e-3), (0, 8e-3), 1e-6, "magma", _SINGLE_TENSOR),
     Quantity("radial_diffusivity", "RD", _dcm("113203", "Radial Diffusivity"),
-             _DIFFUSIVITY, (0, 3e-3), (0, 5e-3), 1e-6, "magma"),
+             _DIFFUSIVITY, (0, 3e-3), (0, 5e-3), 1e-6, "magma", _SINGLE_TENSOR),
     Quantity("diffusion_residual", "DWI residual",
              _private("DWIRESID", "Root mean square residual of diffusion fit relative to b0"),
              _PERCENT, (0, 10), (0, 1e4), 0.01, "cividis"),
     Quantity("mt_fraction", "f_ss", _private("FSS", "Semisolid MT proton fraction"),
              _PERCENT, (0, 30), (0, 30), 0.01, "viridis"),
     Quantity("mt_exchange_rate", "k_ssw", _private("KSSW", "Semisolid MT exchange rate"),
-             _PER_SECOND, (0, 100), (0, 100), 0.01, "viridis"),
+             _PER_SECOND, (0, 100), (0, 100), 0.1, "viridis"),
     Quantity("solute_fraction", "f_s", _private("FS", "CEST solute proton fraction"),
-             _PERCENT, (0, 0.7), (0, 5), 1e-4, "viridis"),
+             _PERCENT, (0, 0.7), (0, 5), 1e-3, "viridis"),
     Quantity("solute_exchange_rate", "k_sw", _private("KSW", "CEST solute exchange rate"),
-             _PER_SECOND, (0, 500), (0, 1500), 0.1, "viridis"),
+             _PER_SECOND, (0, 500), (0, 1500), 1.0, "viridis"),
     Quantity("mt_fraction_sd", "f_ss SD",
              _private("FSSSD", "Standard deviation of semisolid MT proton fraction"),
-             _PERCENT, (0, 5), (0, 100), 0.001, "cividis"),
+             _PERCENT, (0, 5), (0, 100), 0.01, "cividis"),
     Quantity("mt_exchange_rate_sd", "k_ssw SD",
              _private("KSSWSD", "Standard deviation of semisolid MT exchange rate"),
              _PER_SECOND, (0, 30), (0, 1e3), 0.01, "cividis"),
@@ -117,7 +123,7 @@ _TABLE = (
     Quantity("proton_density", "PD", _dcm("113058", "Proton Density"),
              _NO_UNITS, (0, 1.2), (0, 10), 1e-3, "gray"),
     Quantity("b0_shift", "dB0", _private("DB0", "Shift of the static magnetic field"),
-             _PPM, (-0.5, 0.5), (-20, 20), 1e-3, "coolwarm"),
+             _PPM, (-0.5, 0.5), (-20, 20), 1e-3, "vik"),
     Quantity("b1_scale", "rB1", _private("RB1", "Transmit field relative to nominal"),
              _NO_UNITS, (0.5, 1.5), (0, 3), 1e-3, "cividis"),
 )  # fmt: skip

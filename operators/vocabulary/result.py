@@ -8,7 +8,7 @@ import highdicom as hd
 import numpy as np
 from pydicom.sr.coding import Code
 
-from operators.vocabulary.acquisition import SourceSeries
+from operators.vocabulary.acquisition import Protocol, SourceSeries
 from operators.vocabulary.finding import Finding
 from operators.vocabulary.quantity import QuantityMap
 
@@ -95,6 +95,7 @@ class PipelineResult:
         source: the series that was analysed.
         further_sources: other series used (T1, T2, B0, B1 maps).
         timings: seconds per step, by name.
+        protocol: how the source was acquired, where results should state it (b-values).
     """
 
     pipeline: str
@@ -106,6 +107,7 @@ class PipelineResult:
     colour_maps: tuple[ColourMap, ...] = ()
     further_sources: tuple[SourceSeries, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
+    protocol: Protocol | None = None
 
     def measurements(self) -> tuple[Measurement, ...]:
         """Statistics of every map over every segment that holds a voxel."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operators.vocabulary.acquisition import Acquisition, SeriesKind
+from operators.vocabulary.finding import Finding
 from operators.vocabulary.refusal import Refusal
 from operators.vocabulary.result import PipelineResult
 
@@ -76,6 +77,7 @@ class WrittenObject:
             "colour map", "summary page", "summary picture".
         sop_class_uid, sop_instance_uid, series_instance_uid: of a DICOM object; "" otherwise.
         quantity: name of the quantity for maps; "" otherwise.
+        findings: what was changed in this object to fit its format (clamped values).
     """
 
     path: Path
@@ -84,3 +86,4 @@ class WrittenObject:
     sop_instance_uid: str = ""
     series_instance_uid: str = ""
     quantity: str = ""
+    findings: tuple[Finding, ...] = ()
