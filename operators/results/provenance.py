@@ -1,0 +1,91 @@
+"""Who made an object: equipment, algorithm, coding schemes, dates; the same in all objects."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import highdicom as hd
+from highdicom.base_content import ContributingEquipment
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.valuerep import DA, DT, TM
+
+from operators.results.series_plan import ResultPlan
+from operators.vocabulary.quantity import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME
+from operators.vocabulary.result import Algorithm
+
+MANUFACTURER = "QuantMAP"
+# No unit is numbered: the attribute is Type 1 in enhanced objects and may not be empty.
+DEVICE_SERIAL_NUMBER = "none"
+_SHORT_TEXT = 1024
+
+
+def contributing_equipment(algorithm: Algorithm) -> ContributingEquipment:
+    """Contributing Equipment item that names algorithm, version and network digests.
+
+    The digests are values of Software Versions, of which each holds at most 64 characters.
+    """
+    versions = [algorithm.version]
+    for file_name, digest in sorted(algorithm.model_sha256.items()):
+        versions += [file_name[:64], digest[:64]]
+    settings = ", ".join(f"{name}={value}" for name, value in sorted(algorithm.configuration.items()))
+    description = (
+        f"Processing Algorithm {algorithm.name} {algorithm.version} ({algorithm.source}) "
+        f"on {algorithm.execution_provider}; {settings}"
+    )
+    return ContributingEquipment(
+        manufacturer=MANUFACTURER,
+        purpose_of_reference=codes.DCM.ProcessingEquipment,
+        manufacturer_model_name=algorithm.name,
+        software_versions=versions,
+        contribution_description=description[:_SHORT_TEXT],
+    )
+
+
+def algorithm_identification(algorithm: Algorithm) -> hd.AlgorithmIdentificationSequence:
+    """Algorithm Identification Sequence (PS3.3 10.16) of a Segmentation."""
+    return hd.AlgorithmIdentificationSequence(
+        name=algorithm.name,
+        family=codes.DCM.ArtificialIntelligence,
+        version=algorithm.version,
+        source=algorithm.source,
+        parameters={name: value for name, value in sorted(algorithm.configuration.items())},
+    )
+
+
+def private_coding_scheme() -> CodingSchemeIdentificationItem:
+    """Coding Scheme Identification of the private codes (PS3.3 C.12.1)."""
+    return CodingSchemeIdentificationItem(
+        designator=PRIVATE_SCHEME,
+        name=PRIVATE_SCHEME_NAME,
+        responsible_organization=MANUFACTURER,
+    )
+
+
+def state_creation(dataset: Dataset, plan: ResultPlan) -> None:
+    """Replaces what a library drew at random or from the clock by what the plan says.
+
+    Without this two runs on the same input would give objects of the same UID and different
+    bytes, even when they are told the same time.
+
+    Args:
+        dataset: a finished object; changed in place.
+        plan: gives time and UIDs.
+    """
+    created = plan.created
+    _state_date_and_time(dataset, "InstanceCreation", created)
+    if "ContentDate" in dataset:
+        _state_date_and_time(dataset, "Content", created)
+    for item in dataset.get("ContributingEquipmentSequence", []):
+        if item.get("Manufacturer") == "Highdicom open-source contributors":
+            item.ContributionDateTime = DT(created)
+    organization = plan.identifiers.other("dimension organization", dataset.SOPInstanceUID)
+    for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+        for item in dataset.get(keyword, []):
+            item.DimensionOrganizationUID = organization
+
+
+def _state_date_and_time(dataset: Dataset, prefix: str, moment: datetime) -> None:
+    setattr(dataset, f"{prefix}Date", DA(moment.date()))
+    setattr(dataset, f"{prefix}Time", TM(moment.time()))
