@@ -1,0 +1,274 @@
+"""Reads the few needed elements of a DICOM file and finds its pixel data.
+
+``pydicom.dcmread`` spends over a millisecond on every classic image, nearly all of it on
+elements that nobody asks for. This scanner walks over them (DICOM PS3.5 7, PS3.10 7) and
+keeps only :data:`operators.ingest.elements.KEPT_TAGS`. It reads no pixels, recurses no deeper
+than a fixed depth, and holds no more of a file in memory than its header.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO, NamedTuple
+
+from pydicom.config import IGNORE
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLETransferSyntaxes,
+)
+
+from operators.ingest.elements import KEPT_TAGS, SEQUENCE_TAGS
+from operators.ingest.header import Header, StoredElement
+
+NATIVE = frozenset((ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian))
+ENCAPSULATED = frozenset(
+    (
+        *JPEGTransferSyntaxes,
+        *JPEGLSTransferSyntaxes,
+        *JPEG2000TransferSyntaxes,
+        *RLETransferSyntaxes,
+    )
+)
+
+_FIRST_READ = 64 * 1024
+_LONGEST_HEADER = 256 * 1024**2
+_LONGEST_KEPT_VALUE = 1024**2
+_DEEPEST_SEQUENCE = 64
+_MOST_KEPT_ITEMS = 250_000
+_UNDEFINED = 0xFFFFFFFF
+_PIXEL_DATA = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
+_SOP_CLASS = 0x00080016
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_VRS = _LONG | frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+
+
+class UnreadableFileError(ValueError):
+    """The file is no DICOM file that can be read; the message says why."""
+
+
+class PixelElement(NamedTuple):
+    """Where the pixel data of a file are.
+
+    Attributes:
+        tag: (7FE0,0010), or (7FE0,0008) and (7FE0,0009) for float and double.
+        offset: of the first byte of its value.
+        length: of its value in bytes, or None where it is encapsulated.
+    """
+
+    tag: int
+    offset: int
+    length: int | None
+
+
+class ScannedFile(NamedTuple):
+    """What was found in a file; ``pixels`` is None where there are none."""
+
+    transfer_syntax: str
+    header: Header
+    pixels: PixelElement | None
+
+
+class _BeyondBufferError(Exception):
+    """More of the file is needed, up to ``position``."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+
+def scan_file(stream: BinaryIO, size: int, wanted_sop_classes: frozenset[str]) -> ScannedFile:
+    """Read the kept elements of the file behind ``stream``.
+
+    Args:
+        stream: at the start of the file.
+        size: bytes in the file.
+        wanted_sop_classes: SOP Class UIDs of which a long header is worth reading.
+
+    Raises:
+        UnreadableFileError: it is no DICOM file, is damaged, or is none of the wanted.
+    """
+    data = stream.read(_FIRST_READ)
+    while True:
+        scanner = _Scanner(data, size)
+        try:
+            return scanner.scan()
+        except _BeyondBufferError as beyond:
+            if len(data) >= size or beyond.position > size:
+                raise UnreadableFileError("ends in the middle of its header") from None
+            sop_class = scanner.sop_class
+            if sop_class and sop_class not in wanted_sop_classes:
+                raise UnreadableFileError(not_an_mr_image(sop_class)) from None
+            needed = max(4 * len(data), beyond.position + _FIRST_READ)
+            if needed > _LONGEST_HEADER:
+                raise UnreadableFileError("has a header of over 256 MiB") from None
+            data += stream.read(needed - len(data))
+
+
+def not_an_mr_image(sop_class: str) -> str:
+    """Why an object of another SOP class is left alone."""
+    name = UID(sop_class, validation_mode=IGNORE).name
+    return f"is no MR image ({name if name != sop_class else 'unknown SOP class'})"
+
+
+class _Scanner:
+    """Scans ``data``, the first bytes of a file of ``size`` bytes."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self.data = data
+        self.size = size
+        self.sop_class = ""
+        self.pixels: PixelElement | None = None
+        self.order = "<"
+        self.kept_items = 0
+
+    def scan(self) -> ScannedFile:
+        position, transfer_syntax = self._file_meta(self._start())
+        implicit = transfer_syntax == ImplicitVRLittleEndian
+        if transfer_syntax == ExplicitVRBigEndian:
+            self.order = ">"
+        if implicit == (self.data[position + 4 : position + 6] in _VRS):
+            raise UnreadableFileError("its data set is not encoded as its transfer syntax says")
+        elements, _ = self._data_set(position, self.size, 0, implicit, keep=True)
+        return ScannedFile(transfer_syntax, Header(elements, self.order == "<"), self.pixels)
+
+    def _start(self) -> int:
+        """Offset of the first element: after the preamble, or 0 without one (PS3.10 7.1)."""
+        data = self.data
+        if data[128:132] == b"DICM":
+            return 132
+        if data[:4] in (b"\x02\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0") or (
+            data[:2] == b"\x02\0" and data[4:6] in _VRS
+        ):
+            return 0
+        raise UnreadableFileError("is not a DICOM file")
+
+    def _file_meta(self, position: int) -> tuple[int, str]:
+        """Offset of the data set, and its transfer syntax (PS3.10 7.1)."""
+        data = self.data
+        transfer_syntax: str | None = None
+        while data[position : position + 2] == b"\x02\0":
+            if data[position + 4 : position + 6] not in _VRS:
+                raise UnreadableFileError("has damaged file meta information")
+            try:
+                element, vr, length = struct.unpack_from("<H2sH", data, position + 2)
+                start = position + 8
+                if vr in _LONG:
+                    (length,) = struct.unpack_from("<I", data, start)
+                    start += 4
+            except struct.error:
+                raise _BeyondBufferError(position + 12) from None
+            position = start + length
+            if position > len(data):
+                raise _BeyondBufferError(position)
+            if element == 0x0010:
+                transfer_syntax = data[start:position].strip(b" \0").decode("latin-1")
+        if len(data) < position + 8:
+            raise UnreadableFileError("has no data set")
+        if transfer_syntax is None:
+            explicit = data[position + 4 : position + 6] in _VRS
+            transfer_syntax = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
+        if transfer_syntax == DeflatedExplicitVRLittleEndian:
+            raise UnreadableFileError("is deflated, which is not supported")
+        if transfer_syntax not in NATIVE and transfer_syntax not in ENCAPSULATED:
+            raise UnreadableFileError("has a transfer syntax that is not supported")
+        return position, transfer_syntax
+
+    def _data_set(
+        self, position: int, end: int, depth: int, implicit: bool, keep: bool
+    ) -> tuple[dict[int, StoredElement], int]:
+        """Elements from ``position`` to ``end`` or to an Item Delimitation, and where it ends."""
+        if depth > _DEEPEST_SEQUENCE:
+            raise UnreadableFileError(f"has sequences nested deeper than {_DEEPEST_SEQUENCE}")
+        elements: dict[int, StoredElement] = {}
+        data, order, kept_tags, long_vrs = self.data, self.order, KEPT_TAGS, _LONG
+        unpack_implicit = struct.Struct(f"{order}HHI").unpack_from
+        unpack_explicit = struct.Struct(f"{order}HH2sH").unpack_from
+        unpack_length = struct.Struct(f"{order}I").unpack_from
+        vr = b""
+        while position < end:
+            try:
+                if implicit:
+                    group, element, length = unpack_implicit(data, position)
+                    start = position + 8
+                else:
+                    group, element, vr, length = unpack_explicit(data, position)
+                    start = position + 8
+                    if vr in long_vrs:
+                        (length,) = unpack_length(data, start)
+                        start += 4
+                    elif vr not in _VRS:
+                        if group == 0xFFFE and element == _ITEM_END & 0xFFFF and depth:
+                            return elements, position + 8
+                        raise UnreadableFileError(
+                            f"has no value representation at ({group:04x},{element:04x})"
+                        )
+            except struct.error:
+                raise _BeyondBufferError(position + 12) from None
+            tag = group << 16 | element
+            if implicit and tag == _ITEM_END and depth:
+                return elements, position + 8
+            if depth == 0 and tag in _PIXEL_DATA:
+                self.pixels = PixelElement(tag, start, None if length == _UNDEFINED else length)
+                return elements, start
+            kept = keep and tag in kept_tags
+            is_sequence = vr == b"SQ" or (kept and tag in SEQUENCE_TAGS)
+            if length == _UNDEFINED or (kept and is_sequence):
+                stop = end if length == _UNDEFINED else start + length
+                # The items of a sequence of unknown VR are in implicit little endian (PS3.5 6.2.2).
+                in_items = implicit or vr == b"UN"
+                items, position = self._items(
+                    start, stop, depth, in_items, kept, length == _UNDEFINED
+                )
+                if kept:
+                    elements[tag] = StoredElement("SQ", items)
+                continue
+            position = start + length
+            if kept:
+                if length > _LONGEST_KEPT_VALUE:
+                    raise UnreadableFileError(
+                        f"holds {length} bytes in ({group:04x},{element:04x})"
+                    )
+                if position > len(data):
+                    raise _BeyondBufferError(position)
+                elements[tag] = StoredElement(vr.decode(), data[start:position])
+                if tag == _SOP_CLASS and depth == 0:
+                    self.sop_class = data[start:position].strip(b" \0").decode("latin-1")
+        if position > end:
+            raise _BeyondBufferError(position)
+        return elements, position
+
+    def _items(
+        self, position: int, end: int, depth: int, implicit: bool, keep: bool, undefined: bool
+    ) -> tuple[tuple[Header, ...], int]:
+        """Items of a sequence from ``position`` on, and where the sequence ends."""
+        items = []
+        unpack = struct.Struct(f"{self.order}HHI").unpack_from
+        while undefined or position < end:
+            if self.kept_items > _MOST_KEPT_ITEMS:
+                raise UnreadableFileError(f"has more than {_MOST_KEPT_ITEMS} sequence items")
+            try:
+                group, element, length = unpack(self.data, position)
+            except struct.error:
+                raise _BeyondBufferError(position + 8) from None
+            tag = group << 16 | element
+            position += 8
+            if tag == _SEQUENCE_END:
+                break
+            if tag != _ITEM:
+                raise UnreadableFileError("has a sequence without items")
+            stop = end if length == _UNDEFINED else position + length
+            if keep or length == _UNDEFINED:
+                elements, position = self._data_set(position, stop, depth + 1, implicit, keep)
+                if keep:
+                    items.append(Header(elements, self.order == "<"))
+                    self.kept_items += 1
+            else:
+                position = stop
+        return tuple(items), position
