@@ -31,11 +31,12 @@ MINIMUM_SIGNAL = 1e-4
 MINIMUM_ATTENUATION = 1e-6
 #: A protocol of which the design's singular values span more does not determine the tensor.
 LARGEST_CONDITION = 1e4
+#: Unknowns of a voxel: six tensor elements and ln S0.
+PARAMETERS = 7
 
-_PARAMETERS = 7  # six tensor elements and ln S0
 # Lower triangle of the normal matrix, column after column.
-_LOWER = tuple((row, column) for column in range(_PARAMETERS) for row in range(column, _PARAMETERS))
-_COLUMN_START = tuple(_LOWER.index((column, column)) for column in range(_PARAMETERS))
+_LOWER = tuple((row, column) for column in range(PARAMETERS) for row in range(column, PARAMETERS))
+_COLUMN_START = tuple(_LOWER.index((column, column)) for column in range(PARAMETERS))
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def condition(b_values: np.ndarray, directions: np.ndarray) -> float:
     Infinite where volumes are fewer than the seven unknowns or b is zero throughout.
     """
     largest = float(np.max(b_values, initial=0.0))
-    if len(b_values) < _PARAMETERS or largest == 0:
+    if len(b_values) < PARAMETERS or largest == 0:
         return float("inf")
     return float(np.linalg.cond(design_matrix(np.asarray(b_values) / largest, directions)))
 
@@ -175,17 +176,17 @@ def _solve(normal: Tensor, right: Tensor) -> Tensor:
     Returns:
         (7, voxels); not finite where the matrix is singular in double precision.
     """
-    factor = normal.new_zeros((_PARAMETERS, _PARAMETERS, normal.shape[1]))
+    factor = normal.new_zeros((PARAMETERS, PARAMETERS, normal.shape[1]))
     for j, start in enumerate(_COLUMN_START):
-        column = normal[start : start + _PARAMETERS - j]
+        column = normal[start : start + PARAMETERS - j]
         if j:
             column = column - (factor[j:, :j] * factor[j, :j]).sum(dim=1)
         factor[j:, j] = column * torch.rsqrt(column[0])
     solution = right.clone()
-    for j in range(_PARAMETERS):
+    for j in range(PARAMETERS):
         solution[j] /= factor[j, j]
         solution[j + 1 :] -= factor[j + 1 :, j] * solution[j]
-    for j in reversed(range(_PARAMETERS)):
+    for j in reversed(range(PARAMETERS)):
         solution[j] /= factor[j, j]
         solution[:j] -= factor[j, :j] * solution[j]
     return solution

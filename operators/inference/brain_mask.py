@@ -24,7 +24,10 @@ SMOOTHING_WIDTH = 4.0
 #: Share of Otsu's threshold above which tissue counts as bright, so that parts far from the
 #: coils are kept.
 BRAIN_THRESHOLD = 0.5
+#: Robust SDs above the median of the dark voxels up to which a voxel may be air.
+AIR_DEVIATIONS = 6.0
 _BINS = 256
+_MAD_TO_SD = 1.4826
 
 
 def otsu_threshold(values: np.ndarray) -> float:
@@ -48,23 +51,29 @@ def otsu_threshold(values: np.ndarray) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):
         distance = sums / below - (sums[-1] - sums) / above
     between = np.where((below > 0) & (above > 0), below * above * distance**2, 0.0)
-    return float(edges[1:][int(np.argmax(between))])
+    # Between two separate classes every threshold is as good: take the middle one.
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-6))
+    return float(edges[1 + (best[0] + best[-1]) // 2])
 
 
 def foreground_mask(image: np.ndarray) -> np.ndarray:
-    """Voxels that are brighter than half the threshold between dark and bright.
+    """Voxels that are brighter than air.
 
-    Generous on purpose: it only spares the air around the body.
+    Generous on purpose: the threshold is half of that between dark and bright, or where air is
+    brighter than that, six robust SDs above the median of all that is dark.
 
     Args:
-        image: (slices, rows, columns), finite, not negative.
+        image: (slices, rows, columns), finite.
 
     Returns:
         Boolean, same shape, holes filled in each slice.
     """
-    foreground = image > otsu_threshold(image) / 2
-    filled = [ndimage.binary_fill_holes(plane) for plane in foreground]
-    return np.stack(filled)
+    between = otsu_threshold(image)
+    dark = image[image <= between]
+    air = float(np.median(dark))
+    spread = _MAD_TO_SD * float(np.median(np.abs(dark - air)))
+    foreground = image > min(between, max(between / 2, air + AIR_DEVIATIONS * spread))
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in foreground])
 
 
 def brain_mask(image: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
@@ -79,6 +88,8 @@ def brain_mask(image: np.ndarray, spacing: tuple[float, float, float]) -> np.nda
     """
     width = [max(1, round(SMOOTHING_WIDTH / step)) for step in spacing]
     smooth = ndimage.uniform_filter(image.astype(np.float32), size=width)
+    if not smooth.max() > smooth.min():
+        return np.zeros(image.shape, dtype=bool)
     bright = smooth > BRAIN_THRESHOLD * otsu_threshold(smooth)
     core = _erode(bright, spacing, OPENING_RADIUS)
     labels, found = ndimage.label(core)

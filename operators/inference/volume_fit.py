@@ -1,0 +1,170 @@
+"""The tensor of every voxel of a series, slice by slice, in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from models.diffusion.scalars import (
+    axial_diffusivity,
+    direction_colour,
+    fractional_anisotropy,
+    mean_diffusivity,
+    radial_diffusivity,
+)
+from models.diffusion.tensor_fit import (
+    MINIMUM_SIGNAL,
+    PARAMETERS,
+    Method,
+    TensorFit,
+    TensorLeastSquares,
+)
+from operators.inference.threads import single_threaded
+from operators.vocabulary.acquisition import GradientTable
+from operators.vocabulary.quantity import QUANTITIES
+
+MAPS = (
+    "b0",
+    "mean_diffusivity",
+    "fractional_anisotropy",
+    "axial_diffusivity",
+    "radial_diffusivity",
+    "diffusion_residual",
+)
+#: Voxels that are fitted at once: some 25 MB for a hundred volumes.
+CHUNK_VOXELS = 8192
+
+
+#: Voxels of a slice that stand for it in the medians of its residuals.
+SAMPLE_VOXELS = 1024
+
+
+@dataclass
+class VolumeFit:
+    """The fit of every analysed voxel of a series.
+
+    Attributes:
+        maps: by quantity name, float32 (slices, rows, columns), as fitted; 0 where not fitted
+            and where the value is not finite.
+        colour: uint8 (slices, rows, columns, 3) colour FA.
+        fitted: boolean (slices, rows, columns), the voxels that were fitted.
+        analysed: those of which every map is finite and physically possible.
+        deviation: (slices, volumes) median absolute residual.
+        bias: (slices, volumes) median residual over median predicted signal.
+        voxels: (slices,) number of fitted voxels.
+        noise: float32 (slices, rows, columns) SD of the residuals; 0 where volumes are too
+            few for it.
+        outside: by quantity name, number of voxels with a value outside its valid range.
+        raised_signals: voxels with a signal below the minimum.
+        raised_eigenvalues: voxels with an eigenvalue below the minimum.
+        unweighted: voxels of which the weighted equations were singular.
+    """
+
+    maps: dict[str, np.ndarray]
+    colour: np.ndarray
+    fitted: np.ndarray
+    analysed: np.ndarray
+    deviation: np.ndarray
+    bias: np.ndarray
+    voxels: np.ndarray
+    noise: np.ndarray
+    outside: dict[str, int]
+    raised_signals: int = 0
+    raised_eigenvalues: int = 0
+    unweighted: int = 0
+
+
+def fit_volume(
+    signals: np.ndarray,
+    table: GradientTable,
+    mask: np.ndarray,
+    method: Method = "weighted",
+    minimum_signal: float = MINIMUM_SIGNAL,
+    chunk_voxels: int = CHUNK_VOXELS,
+) -> VolumeFit:
+    """Fit every voxel of a mask, slice by slice, in bounded memory.
+
+    Args:
+        signals: (slices, rows, columns, volumes).
+        table: of the volumes.
+        mask: boolean (slices, rows, columns).
+        method: which least squares.
+        minimum_signal: smaller signals are fitted as this one.
+        chunk_voxels: how many are fitted at once; changes memory only.
+    """
+    fitter = TensorLeastSquares(table.b_values, table.directions, method, minimum_signal)
+    shape, volumes = signals.shape[:3], signals.shape[3]
+    fit = VolumeFit(
+        maps={name: np.zeros(shape, np.float32) for name in MAPS},
+        colour=np.zeros((*shape, 3), np.uint8),
+        fitted=mask.copy(),
+        analysed=np.zeros(shape, dtype=bool),
+        deviation=np.zeros((shape[0], volumes)),
+        bias=np.zeros((shape[0], volumes)),
+        voxels=mask.sum(axis=(1, 2)),
+        noise=np.zeros(shape, np.float32),
+        outside=dict.fromkeys(MAPS, 0),
+    )
+    with single_threaded():
+        for position in np.flatnonzero(fit.voxels):
+            _fit_slice(fitter, fit, signals, int(position), chunk_voxels)
+    return fit
+
+
+def _fit_slice(
+    fitter: TensorLeastSquares,
+    fit: VolumeFit,
+    signals: np.ndarray,
+    position: int,
+    chunk_voxels: int,
+) -> None:
+    rows, columns = np.nonzero(fit.fitted[position])
+    step = -(-len(rows) // SAMPLE_VOXELS)
+    sampled = []
+    for start in range(0, len(rows), chunk_voxels):
+        chunk = slice(start, start + chunk_voxels)
+        place = (position, rows[chunk], columns[chunk])
+        measured = torch.from_numpy(signals[place])
+        found = fitter.fit(measured)
+        _keep(fit, found, place)
+        # Every voxel whose number in the slice is a multiple of the step.
+        sample = slice(-start % step, None, step)
+        sampled.append(torch.stack((measured[sample].double(), found.residuals[sample])))
+    signal, residual = torch.cat(sampled, dim=1).numpy()
+    fit.deviation[position] = np.median(np.abs(residual), axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fit.bias[position] = np.median(residual, axis=0) / np.median(signal - residual, axis=0)
+
+
+def _keep(fit: VolumeFit, found: TensorFit, place: tuple[int, np.ndarray, np.ndarray]) -> None:
+    """Put the results of a chunk where they belong, and count what is not right with them."""
+    squares = found.residuals.square().sum(dim=1)
+    volumes = found.residuals.shape[1]
+    anisotropy = fractional_anisotropy(found.eigenvalues)
+    values = {
+        "b0": found.s0,
+        "mean_diffusivity": mean_diffusivity(found.eigenvalues),
+        "fractional_anisotropy": anisotropy,
+        "axial_diffusivity": axial_diffusivity(found.eigenvalues),
+        "radial_diffusivity": radial_diffusivity(found.eigenvalues),
+        "diffusion_residual": 100 * (squares / volumes).sqrt() / found.s0,
+    }
+    possible = np.ones(len(squares), dtype=bool)
+    for name, value in values.items():
+        low, high = QUANTITIES[name].valid_range
+        single = value.to(torch.float32).numpy()
+        # Written so that values that are not numbers count as outside.
+        inside = (single >= low) & (single <= high)
+        possible &= inside
+        fit.outside[name] += int(np.count_nonzero(~inside))
+        fit.maps[name][place] = np.where(np.isfinite(single), single, np.float32(0))
+    fit.analysed[place] = possible
+    fit.colour[place] = direction_colour(found.principal, anisotropy).numpy()
+    if volumes > PARAMETERS:
+        noise = (squares / (volumes - PARAMETERS)).sqrt().to(torch.float32).numpy()
+        fit.noise[place] = np.where(np.isfinite(noise), noise, np.float32(0))
+    fit.raised_signals += int((found.raised_signals > 0).sum())
+    fit.raised_eigenvalues += int((found.raised_eigenvalues > 0).sum())
+    fit.unweighted += int(found.unweighted.sum())
