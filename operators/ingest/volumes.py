@@ -85,7 +85,7 @@ def arrange(
     planes: dict[Key, list[list[int]]] = defaultdict(lambda: [[] for _ in range(slices)])
     for frame, key in enumerate(keys):
         planes[key][slice_of[frame]].append(frame)
-    volumes = []
+    volumes: list[np.ndarray] = []
     for by_slice in planes.values():
         counts = [len(repetitions) for repetitions in by_slice]
         if len(set(counts)) > 1:

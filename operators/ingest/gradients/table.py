@@ -70,7 +70,8 @@ def gradient_table(
     Raises:
         Refusal: no weighted volume has a direction.
     """
-    kept, traces = [], []
+    kept: list[int] = []
+    traces: list[int] = []
     for index, weighting in enumerate(weightings):
         is_trace = weighting.weighted and (weighting.isotropic or weighting.direction is None)
         (traces if is_trace else kept).append(index)
