@@ -48,6 +48,9 @@ _SOP_CLASS = 0x00080016
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _VRS = _LONG | frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+_HEADER_SIZES = {vr: 12 if vr in _LONG else 8 for vr in _VRS}
+"""Bytes of tag, VR and length in an element of explicit VR (PS3.5 7.1.2)."""
+_WANTED_AT_TOP = KEPT_TAGS | _PIXEL_DATA
 
 
 class UnreadableFileError(ValueError):
@@ -125,14 +128,20 @@ class _Scanner:
         self.size = size
         self.sop_class = ""
         self.pixels: PixelElement | None = None
-        self.order = "<"
         self.kept_items = 0
+        self._set_order("<")
+
+    def _set_order(self, order: str) -> None:
+        self.order = order
+        self.unpack_implicit = struct.Struct(f"{order}HHI").unpack_from
+        self.unpack_explicit = struct.Struct(f"{order}HH2sH").unpack_from
+        self.unpack_length = struct.Struct(f"{order}I").unpack_from
 
     def scan(self) -> ScannedFile:
         position, transfer_syntax = self._file_meta(self._start())
         implicit = transfer_syntax == ImplicitVRLittleEndian
         if transfer_syntax == ExplicitVRBigEndian:
-            self.order = ">"
+            self._set_order(">")
         if implicit == (self.data[position + 4 : position + 6] in _VRS):
             raise UnreadableFileError("its data set is not encoded as its transfer syntax says")
         elements, _ = self._data_set(position, self.size, 0, implicit, keep=True)
@@ -187,74 +196,91 @@ class _Scanner:
         if depth > _DEEPEST_SEQUENCE:
             raise UnreadableFileError(f"has sequences nested deeper than {_DEEPEST_SEQUENCE}")
         elements: dict[int, StoredElement] = {}
-        data, order, kept_tags, long_vrs = self.data, self.order, KEPT_TAGS, _LONG
-        unpack_implicit = struct.Struct(f"{order}HHI").unpack_from
-        unpack_explicit = struct.Struct(f"{order}HH2sH").unpack_from
-        unpack_length = struct.Struct(f"{order}I").unpack_from
+        # Nearly all of the time of a scan is spent in this loop: names are local, and elements
+        # that are neither kept nor of undefined length cost as little as possible.
+        data = self.data
+        wanted = _WANTED_AT_TOP if depth == 0 else KEPT_TAGS if keep else frozenset()
+        unpack = self.unpack_implicit if implicit else self.unpack_explicit
+        unpack_length, header_sizes = self.unpack_length, _HEADER_SIZES
         vr = b""
         while position < end:
             try:
                 if implicit:
-                    group, element, length = unpack_implicit(data, position)
+                    group, element, length = unpack(data, position)
                     start = position + 8
                 else:
-                    group, element, vr, length = unpack_explicit(data, position)
-                    start = position + 8
-                    if vr in long_vrs:
-                        (length,) = unpack_length(data, start)
-                        start += 4
-                    elif vr not in _VRS:
-                        if group == 0xFFFE and element == _ITEM_END & 0xFFFF and depth:
-                            return elements, position + 8
-                        raise UnreadableFileError(
-                            f"has no value representation at ({group:04x},{element:04x})"
-                        )
+                    group, element, vr, length = unpack(data, position)
+                    size = header_sizes.get(vr)
+                    if size == 12:
+                        (length,) = unpack_length(data, position + 8)
+                        start = position + 12
+                    else:
+                        start = position + 8
             except struct.error:
                 raise _BeyondBufferError(position + 12) from None
             tag = group << 16 | element
-            if implicit and tag == _ITEM_END and depth:
-                return elements, position + 8
-            if depth == 0 and tag in _PIXEL_DATA:
+            if (implicit or size is None) and group == 0xFFFE:
+                if tag == _ITEM_END and depth:
+                    return elements, position + 8
+                raise UnreadableFileError("has a delimitation where no item ends")
+            if not implicit and size is None:
+                raise UnreadableFileError(
+                    f"has no value representation at ({group:04x},{element:04x})"
+                )
+            if length != _UNDEFINED and tag not in wanted:
+                position = start + length
+                continue
+            if tag in _PIXEL_DATA and depth == 0:
                 self.pixels = PixelElement(tag, start, None if length == _UNDEFINED else length)
                 return elements, start
-            kept = keep and tag in kept_tags
-            is_sequence = vr == b"SQ" or (kept and tag in SEQUENCE_TAGS)
-            if length == _UNDEFINED or (kept and is_sequence):
-                stop = end if length == _UNDEFINED else start + length
-                # The items of a sequence of unknown VR are in implicit little endian (PS3.5 6.2.2).
-                in_items = implicit or vr == b"UN"
-                items, position = self._items(
-                    start, stop, depth, in_items, kept, length == _UNDEFINED
-                )
-                if kept:
-                    elements[tag] = StoredElement("SQ", items)
-                continue
-            position = start + length
-            if kept:
-                if length > _LONGEST_KEPT_VALUE:
-                    raise UnreadableFileError(
-                        f"holds {length} bytes in ({group:04x},{element:04x})"
-                    )
-                if position > len(data):
-                    raise _BeyondBufferError(position)
-                elements[tag] = StoredElement(vr.decode(), data[start:position])
-                if tag == _SOP_CLASS and depth == 0:
-                    self.sop_class = data[start:position].strip(b" \0").decode("latin-1")
+            position = self._element(elements, tag, vr, start, length, depth, implicit, keep)
         if position > end:
             raise _BeyondBufferError(position)
         return elements, position
 
+    def _element(
+        self,
+        elements: dict[int, StoredElement],
+        tag: int,
+        vr: bytes,
+        start: int,
+        length: int,
+        depth: int,
+        implicit: bool,
+        keep: bool,
+    ) -> int:
+        """Keep an element, or walk over one of undefined length; where the next one starts."""
+        kept = keep and tag in KEPT_TAGS
+        if length == _UNDEFINED or vr == b"SQ" or tag in SEQUENCE_TAGS:
+            # The items of a sequence of unknown VR are in implicit VR (PS3.5 6.2.2).
+            in_items = implicit or vr == b"UN"
+            end = None if length == _UNDEFINED else start + length
+            items, position = self._items(start, end, depth, in_items, kept)
+            if kept:
+                elements[tag] = StoredElement("SQ", items)
+            return position
+        if length > _LONGEST_KEPT_VALUE:
+            raise UnreadableFileError(
+                f"holds {length} bytes in ({tag >> 16:04x},{tag & 0xFFFF:04x})"
+            )
+        position = start + length
+        if position > len(self.data):
+            raise _BeyondBufferError(position)
+        elements[tag] = StoredElement(vr.decode(), self.data[start:position])
+        if tag == _SOP_CLASS and depth == 0:
+            self.sop_class = self.data[start:position].strip(b" \0").decode("latin-1")
+        return position
+
     def _items(
-        self, position: int, end: int, depth: int, implicit: bool, keep: bool, undefined: bool
+        self, position: int, end: int | None, depth: int, implicit: bool, keep: bool
     ) -> tuple[tuple[Header, ...], int]:
-        """Items of a sequence from ``position`` on, and where the sequence ends."""
+        """Items of a sequence up to ``end``, or to its delimitation, and where it ends."""
         items = []
-        unpack = struct.Struct(f"{self.order}HHI").unpack_from
-        while undefined or position < end:
+        while end is None or position < end:
             if self.kept_items > _MOST_KEPT_ITEMS:
                 raise UnreadableFileError(f"has more than {_MOST_KEPT_ITEMS} sequence items")
             try:
-                group, element, length = unpack(self.data, position)
+                group, element, length = self.unpack_implicit(self.data, position)
             except struct.error:
                 raise _BeyondBufferError(position + 8) from None
             tag = group << 16 | element
@@ -263,12 +289,12 @@ class _Scanner:
                 break
             if tag != _ITEM:
                 raise UnreadableFileError("has a sequence without items")
-            stop = end if length == _UNDEFINED else position + length
             if keep or length == _UNDEFINED:
+                stop = self.size if length == _UNDEFINED else position + length
                 elements, position = self._data_set(position, stop, depth + 1, implicit, keep)
                 if keep:
                     items.append(Header(elements, self.order == "<"))
                     self.kept_items += 1
             else:
-                position = stop
+                position += length
         return tuple(items), position

@@ -14,6 +14,7 @@ from operators.ingest.gradients.weighting import (
 )
 from operators.ingest.header import Header
 
+_SAME_B_VALUE = 1.0
 _B_MATRIX = tuple(f"DiffusionBValue{axes}" for axes in ("XX", "XY", "XZ", "YY", "YZ", "ZZ"))
 
 
@@ -28,6 +29,10 @@ def weighting_of(header: Header, orientation: Sequence[float]) -> Weighting | No
         HeaderValueError: an element that states it is malformed.
     """
     standard = _standard(header)
+    if standard is not None and (
+        not standard.weighted or standard.isotropic or standard.direction is not None
+    ):
+        return standard
     vendor = next(filter(None, (read(header, orientation) for read in READERS)), None)
     if standard is None or vendor is None:
         return standard or vendor
@@ -41,37 +46,33 @@ def _standard(header: Header) -> Weighting | None:
     b_matrix = [part for part in matrix if part is not None]
     complete = len(b_matrix) == len(_B_MATRIX)
     source = "Diffusion b-value (0018,9087)"
-    if b_value is None:
-        if not complete:
-            return None
+    directionality = header.text("DiffusionDirectionality").upper()
+    if b_value is None and complete:
         b_value = b_matrix[0] + b_matrix[3] + b_matrix[5]
         source = "trace of b-matrix (0018,9601)"
-    directionality = header.text("DiffusionDirectionality").upper()
+    elif b_value is None and directionality == "NONE":
+        b_value, source = 0.0, "Diffusion Directionality (0018,9075)"
+    if b_value is None:
+        return None
     direction = unit_vector(header.vector("DiffusionGradientOrientation", 3))
     sign_known = True
     if direction is None and complete and b_value >= UNWEIGHTED:
         direction, sign_known = principal_direction(b_matrix), False
-    if directionality in ("ISOTROPIC", "NONE"):
+    if directionality in ("ISOTROPIC", "NONE") or b_value < UNWEIGHTED:
         direction = None
     isotropic = directionality == "ISOTROPIC" and b_value >= UNWEIGHTED
     return Weighting(b_value, direction, isotropic, source, sign_known=sign_known)
 
 
 def _completed(standard: Weighting, vendor: Weighting) -> Weighting:
-    """The standard attributes, with what they leave open from the vendor's."""
-    completed = standard
-    if standard.weighted and standard.direction is None and not standard.isotropic:
-        completed = replace(
-            completed,
-            direction=vendor.direction,
-            isotropic=vendor.isotropic,
-            sign_known=vendor.sign_known,
-            source=f"{standard.source}, direction: {vendor.source}",
-        )
-    elif vendor.isotropic and standard.weighted:
-        completed = replace(completed, isotropic=True)
-    if vendor.nominal_b_value is not None and abs(standard.b_value - vendor.nominal_b_value) < 1:
-        completed = replace(
-            completed, b_value=vendor.b_value, nominal_b_value=vendor.nominal_b_value
-        )
-    return completed
+    """The standard b-value of a weighted image, with the direction that its vendor states."""
+    means_nominal = (
+        vendor.nominal_b_value is not None
+        and abs(standard.b_value - vendor.nominal_b_value) < _SAME_B_VALUE
+    )
+    return replace(
+        vendor,
+        b_value=vendor.b_value if means_nominal else standard.b_value,
+        nominal_b_value=vendor.nominal_b_value if means_nominal else None,
+        source=f"{standard.source}, direction: {vendor.source}",
+    )
