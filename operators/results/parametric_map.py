@@ -22,7 +22,12 @@ from operators.results.provenance import (
     state_creation,
 )
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import refer_frames_to_sources, refer_to_sources, template_image
+from operators.results.source import (
+    code_string,
+    refer_frames_to_sources,
+    refer_to_sources,
+    template_image,
+)
 from operators.results.value_window import display_window, voi_lut
 from operators.vocabulary.acquisition import GradientTable
 from operators.vocabulary.quantity import QuantityMap
@@ -91,7 +96,7 @@ def parametric_map(plan: ResultPlan, quantity_map: QuantityMap) -> ParametricMap
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[_real_world_value_mapping(plan.result, quantity_map)],
         voi_lut_transformations=[voi_lut(display_window(quantity_map))],
-        content_label=_content_label(quantity.label),
+        content_label=code_string(quantity.label),
         content_description=quantity.code.meaning[:64],
         contributing_equipment=[contributing_equipment(algorithm)],
         coding_schemes=[private_coding_scheme()],
@@ -99,6 +104,7 @@ def parametric_map(plan: ResultPlan, quantity_map: QuantityMap) -> ParametricMap
     )
     shared = dataset.SharedFunctionalGroupsSequence[0]
     shared.FrameAnatomySequence = [frame_anatomy(plan.result.source.header)]
+    dataset.ContentCreatorName = None
     _ascend_along_normal(dataset)
     refer_to_sources(dataset, plan.result)
     refer_frames_to_sources(dataset, plan.result.source, quantity_map.volume.get_geometry())
@@ -125,7 +131,9 @@ def _real_world_value_mapping(
         intercept=0.0,
         quantity_definition=quantity.code,
     )
-    mapping.QuantityDefinitionSequence.extend(_quantity_qualifiers(result, quantity_map))
+    quantity_definition: list[Dataset] = [*mapping.QuantityDefinitionSequence]
+    quantity_definition += _quantity_qualifiers(result, quantity_map)
+    mapping["QuantityDefinitionSequence"].value = quantity_definition
     return mapping
 
 
@@ -164,8 +172,3 @@ def _ascend_along_normal(dataset: ParametricMap) -> None:
     for number, item in enumerate(items, start=1):
         item.FrameContentSequence[0].DimensionIndexValues = [number]
     dataset.PerFrameFunctionalGroupsSequence = items
-
-
-def _content_label(label: str) -> str:
-    """A label as Code String: capitals, digits, space and underscore, at most 16."""
-    return "".join(c if c.isalnum() else "_" for c in label.upper())[:16]

@@ -29,7 +29,9 @@ def contributing_equipment(algorithm: Algorithm) -> ContributingEquipment:
     versions = [algorithm.version]
     for file_name, digest in sorted(algorithm.model_sha256.items()):
         versions += [file_name[:64], digest[:64]]
-    settings = ", ".join(f"{name}={value}" for name, value in sorted(algorithm.configuration.items()))
+    settings = ", ".join(
+        f"{name}={value}" for name, value in sorted(algorithm.configuration.items())
+    )
     description = (
         f"Processing Algorithm {algorithm.name} {algorithm.version} ({algorithm.source}) "
         f"on {algorithm.execution_provider}; {settings}"
@@ -44,13 +46,18 @@ def contributing_equipment(algorithm: Algorithm) -> ContributingEquipment:
 
 
 def algorithm_identification(algorithm: Algorithm) -> hd.AlgorithmIdentificationSequence:
-    """Algorithm Identification Sequence (PS3.3 10.16) of a Segmentation."""
+    """Algorithm Identification Sequence (PS3.3 10.16) of a Segmentation.
+
+    The family is required there and its list (CID 7162) has no model fitting: regions that
+    no network made are taken to come from intensity statistics.
+    """
+    network = bool(algorithm.model_sha256)
     return hd.AlgorithmIdentificationSequence(
         name=algorithm.name,
-        family=codes.DCM.ArtificialIntelligence,
+        family=codes.DCM.ArtificialIntelligence if network else codes.DCM.HistogramAnalysis,
         version=algorithm.version,
         source=algorithm.source,
-        parameters={name: value for name, value in sorted(algorithm.configuration.items())},
+        parameters=dict(sorted(algorithm.configuration.items())),
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import highdicom as hd
 import numpy as np
-from pydicom.dataset import Dataset
 from highdicom.sr.coding import CodedConcept
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.codedict import codes
 from pydicom.uid import MRImageStorage
@@ -33,9 +33,7 @@ _TYPE_2 = (
     "PositionReferenceIndicator",
 )
 _DERIVATION = CodedConcept.from_code(codes.DCM.UnspecifiedMethodOfCalculation)
-_SOURCE_FOR_PROCESSING = CodedConcept.from_code(
-    codes.DCM.SourceImageForImageProcessingOperation
-)
+_SOURCE_FOR_PROCESSING = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
 _FUNCTIONAL_GROUPS = 0x5200
 _IMAGE_PRESENTATION = 0x0028
 _PIXEL_DATA = 0x7FE0
@@ -110,7 +108,7 @@ def refer_to_sources(dataset: Dataset, result: PipelineResult) -> None:
         result: what it was made from.
     """
     images, series_items = [], []
-    for series in _all_sources(result):
+    for series in all_sources(result):
         references = [reference(i.sop_class_uid, i.sop_instance_uid) for i in series.images]
         item = Dataset()
         item.SeriesInstanceUID = series.series_instance_uid
@@ -158,6 +156,21 @@ def slices_ascending(geometry: hd.VolumeGeometry) -> list[int]:
     return slices if ascending else slices[::-1]
 
 
+def source_evidence(result: PipelineResult) -> Dataset:
+    """Every source image as Hierarchical SOP Instance Reference Macro (C.17.2.1)."""
+    study = Dataset()
+    study.StudyInstanceUID = result.source.header.StudyInstanceUID
+    study.ReferencedSeriesSequence = []
+    for series in all_sources(result):
+        item = Dataset()
+        item.SeriesInstanceUID = series.series_instance_uid
+        item.ReferencedSOPSequence = [
+            reference(i.sop_class_uid, i.sop_instance_uid) for i in series.images
+        ]
+        study.ReferencedSeriesSequence.append(item)
+    return study
+
+
 def images_by_slice(source: SourceSeries, slices: int) -> dict[int, list[SourceImage]]:
     """Single-slice source images of each slice of a grid of ``slices`` slices.
 
@@ -186,9 +199,14 @@ def related_series(sources: Iterable[SourceSeries]) -> DicomSequence:
     return DicomSequence(items)
 
 
-def _all_sources(result: PipelineResult) -> list[SourceSeries]:
+def all_sources(result: PipelineResult) -> list[SourceSeries]:
     """Source and further sources, each series once."""
     sources = {
         series.series_instance_uid: series for series in (result.source, *result.further_sources)
     }
     return list(sources.values())
+
+
+def code_string(label: str) -> str:
+    """A label as Code String (PS3.5 6.2): capitals, digits and underscores, at most 16."""
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in label.upper())[:16]

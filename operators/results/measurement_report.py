@@ -1,0 +1,244 @@
+"""The TID 1500 report: statistics of each map over each segment, and the quality findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    MeasurementReport,
+    ObservationContext,
+    ObserverContext,
+    ReferencedSegment,
+    SourceSeriesForSegmentation,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from highdicom.sr import Measurement as MeasurementItem
+from highdicom.sr.value_types import (
+    ContainerContentItem,
+    ContentSequence,
+    RelationshipTypeValues,
+    TextContentItem,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import SegmentationStorage
+
+from operators.results.identifiers import derived_uid
+from operators.results.provenance import (
+    DEVICE_SERIAL_NUMBER,
+    MANUFACTURER,
+    contributing_equipment,
+    private_coding_scheme,
+    state_creation,
+)
+from operators.results.segmentation import tracking_identifiers
+from operators.results.series_plan import ObjectKind, ResultPlan
+from operators.results.source import all_sources, template_image
+from operators.vocabulary.acquisition import SourceSeries
+from operators.vocabulary.quantity import QUANTITIES
+from operators.vocabulary.result import Algorithm, Measurement
+from operators.vocabulary.run import WrittenObject
+
+_STATISTICS = (
+    ("mean", codes.SCT.Mean),
+    ("standard_deviation", codes.SCT.StandardDeviation),
+    ("median", codes.SCT.Median),
+    ("percentile_5", Code("371888009", "SCT", "Fifth percentile")),
+    ("percentile_95", Code("371889001", "SCT", "Ninety-fifth percentile")),
+)
+_QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
+_VOLUME = codes.SCT.Volume
+_CUBIC_MILLIMETER = codes.UCUM.CubicMillimeter
+
+
+def write_measurement_report(plan: ResultPlan, folder: Path) -> list[WrittenObject]:
+    """Writes the report below ``folder``; nothing where no segment holds a voxel.
+
+    Returns:
+        The entry of the file, with its path relative to ``folder``, or an empty list.
+    """
+    if not plan.written_segments():
+        return []
+    dataset = measurement_report(plan)
+    path = plan.folder / "measurements.dcm"
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(folder / path)
+    return [
+        WrittenObject(
+            path=path,
+            kind=ObjectKind.MEASUREMENT_REPORT,
+            sop_class_uid=dataset.SOPClassUID,
+            sop_instance_uid=dataset.SOPInstanceUID,
+            series_instance_uid=dataset.SeriesInstanceUID,
+        )
+    ]
+
+
+def measurement_report(plan: ResultPlan) -> Comprehensive3DSR:
+    """Comprehensive 3D SR with an Imaging Measurement Report (PS3.16 TID 1500).
+
+    One measurement group (TID 1411) per segment that holds a voxel: its volume, and mean,
+    standard deviation, median, 5th and 95th percentile of every map. Each group refers to
+    the segment in the Segmentation, whose UID follows from the plan, and to the source
+    series. The quality findings stand under Qualitative Evaluations.
+
+    Raises:
+        ValueError: no segment holds a voxel.
+    """
+    segments = plan.written_segments()
+    if not segments:
+        raise ValueError("no segment holds a voxel, so there is nothing to report")
+    algorithm = plan.result.algorithm
+    series = plan.series_of(ObjectKind.MEASUREMENT_REPORT)
+    template = template_image(plan.result.source, segments[0].volume.get_geometry())
+    report = MeasurementReport(
+        observation_context=_observation_context(plan),
+        procedure_reported=codes.LN.MRIUnspecifiedBodyRegion,
+        title=codes.DCM.ImagingMeasurementReport,
+        imaging_measurements=[
+            _segment_group(plan, number) for number in range(1, len(segments) + 1)
+        ],
+    )
+    _append_findings(report, plan)
+    dataset = Comprehensive3DSR(
+        evidence=[template, *_evidence(plan, template)],
+        content=report,
+        series_instance_uid=series.uid,
+        series_number=series.number,
+        sop_instance_uid=plan.instance_uid(ObjectKind.MEASUREMENT_REPORT),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=algorithm.name,
+        software_versions=algorithm.version,
+        device_serial_number=DEVICE_SERIAL_NUMBER,
+        is_complete=True,
+        is_final=False,
+        contributing_equipment=[contributing_equipment(algorithm)],
+        coding_schemes=[private_coding_scheme()],
+        series_description=series.description,
+    )
+    state_creation(dataset, plan)
+    return dataset
+
+
+def _observation_context(plan: ResultPlan) -> ObservationContext:
+    algorithm = plan.result.algorithm
+    return ObservationContext(
+        observer_device_context=ObserverContext(
+            observer_type=codes.DCM.Device,
+            observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
+                uid=derived_uid("observer", algorithm.name, algorithm.version),
+                name=algorithm.name,
+                manufacturer_name=MANUFACTURER,
+                model_name=algorithm.name,
+                serial_number=DEVICE_SERIAL_NUMBER,
+            ),
+        )
+    )
+
+
+def _segment_group(
+    plan: ResultPlan, number: int
+) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
+    segment = plan.written_segments()[number - 1]
+    tracking_id, tracking_uid = tracking_identifiers(plan, number)
+    measurements = [m for m in plan.result.measurements() if m.segment == segment.name]
+    voxels = int((segment.volume.array > 0).sum())
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=tracking_uid, identifier=tracking_id),
+        referenced_segment=ReferencedSegment(
+            sop_class_uid=SegmentationStorage,
+            sop_instance_uid=plan.instance_uid(ObjectKind.SEGMENTATION),
+            segment_number=number,
+            source_series=_source_series(plan.result.source),
+        ),
+        finding_type=segment.type,
+        measurements=[
+            MeasurementItem(_VOLUME, voxels * segment.volume.voxel_volume, _CUBIC_MILLIMETER),
+            *_statistics(measurements, plan.result.algorithm),
+        ],
+    )
+
+
+def _source_series(source: SourceSeries) -> SourceSeriesForSegmentation:
+    """The source series as a whole: a series may have thousands of images."""
+    item = SourceSeriesForSegmentation(source.series_instance_uid)
+    # As TID 1411 spells it; highdicom writes capitals, to which the validator objects.
+    item.ConceptNameCodeSequence[0].CodeMeaning = "Source series for segmentation"
+    return item
+
+
+def _statistics(measurements: Iterable[Measurement], algorithm: Algorithm) -> list[MeasurementItem]:
+    items: list[MeasurementItem] = []
+    for measurement in measurements:
+        quantity = QUANTITIES[measurement.quantity]
+        items.extend(
+            MeasurementItem(
+                name=quantity.code,
+                value=getattr(measurement, attribute),
+                unit=quantity.unit,
+                derivation=derivation,
+                algorithm_id=_algorithm_identification(algorithm),
+            )
+            for attribute, derivation in _STATISTICS
+        )
+    return items
+
+
+def _algorithm_identification(algorithm: Algorithm) -> AlgorithmIdentification:
+    """Name, version and family (TID 4019); settings and digests are in the equipment."""
+    family = codes.DCM.ArtificialIntelligence if algorithm.model_sha256 else None
+    return AlgorithmIdentification(name=algorithm.name, version=algorithm.version, family=family)
+
+
+def _append_findings(report: MeasurementReport, plan: ResultPlan) -> None:
+    """Adds the quality findings as text (TID 1500, rows 12 and 14)."""
+    if not plan.result.findings:
+        return
+    container = ContainerContentItem(
+        name=_QUALITATIVE_EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS
+    )
+    container.ContentSequence = ContentSequence(
+        [
+            TextContentItem(
+                name=codes.DCM.QualityFinding,
+                value=f"{finding.severity.capitalize()}: {finding.message}",
+                relationship_type=RelationshipTypeValues.CONTAINS,
+            )
+            for finding in plan.result.findings
+        ]
+    )
+    report[0].ContentSequence.append(container)
+
+
+def _evidence(plan: ResultPlan, template: Dataset) -> list[Dataset]:
+    """Identity of the Segmentation and of every source image."""
+    segmentation = _identity(
+        template,
+        plan.series_of(ObjectKind.SEGMENTATION).uid,
+        SegmentationStorage,
+        plan.instance_uid(ObjectKind.SEGMENTATION),
+    )
+    images = [
+        _identity(template, series.series_instance_uid, i.sop_class_uid, i.sop_instance_uid)
+        for series in all_sources(plan.result)
+        for i in series.images
+    ]
+    return [segmentation, *images]
+
+
+def _identity(
+    template: Dataset, series_uid: str, sop_class_uid: str, sop_instance_uid: str
+) -> Dataset:
+    item = Dataset()
+    item.StudyInstanceUID = template.StudyInstanceUID
+    item.SeriesInstanceUID = series_uid
+    item.SOPClassUID = sop_class_uid
+    item.SOPInstanceUID = sop_instance_uid
+    return item

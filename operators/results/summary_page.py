@@ -1,0 +1,386 @@
+"""The summary page: central slices of every map, quality findings, and who made them."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from operators.results.colour_scale import colour_map, shown_label, shown_number, shown_unit
+from operators.results.display_plane import DisplayPlane, analysed_voxels, display_plane
+from operators.results.page_layout import PAGE_HEIGHT, PAGE_WIDTH, Box, PanelBoxes, lay_out
+from operators.results.series_plan import ResultPlan
+from operators.results.value_window import display_window
+from operators.vocabulary.finding import Finding, Severity
+from operators.vocabulary.quantity import QuantityMap
+from operators.vocabulary.result import ColourMap, Measurement, PipelineResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PAPER = "#0e1116"
+_RULE = "#2b323c"
+_TEXT = "#f2f4f7"
+_QUIET = "#9aa5b4"
+_SEVERITY_COLOURS = {
+    Severity.INFORMATION: "#56b4e9",
+    Severity.WARNING: "#f0b429",
+    Severity.ERROR: "#ff6b5e",
+}
+_SEVERITY_ORDER = (Severity.ERROR, Severity.WARNING, Severity.INFORMATION)
+_STYLE: Any = {"font.family": "DejaVu Sans", "pdf.fonttype": 42, "mathtext.fontset": "dejavusans"}
+_PICTURE_DPI = 200
+_LINE = 0.158  # inches between lines of small text
+_SMALL = 6.5  # points
+_FINDING_CHARACTERS = 100
+_MOST_FINDING_LINES = 7
+_MOST_SEGMENTS = 3
+
+
+@dataclass(frozen=True)
+class SummaryPage:
+    """One page in both forms."""
+
+    png: bytes
+    pdf: bytes
+
+
+def summary_page(plan: ResultPlan) -> SummaryPage:
+    """Draws the page of one result, as PNG and as PDF.
+
+    It names no patient. Voxels that no map analysed are black. Pictures are smoothed between
+    voxels for display only.
+
+    Raises:
+        ValueError: the result has no map.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(PAGE_WIDTH, PAGE_HEIGHT), facecolor=_PAPER)
+        _draw(figure, plan)
+        return SummaryPage(
+            png=_rendered(figure, "png", {"Software": None}),
+            pdf=_rendered(figure, "pdf", {"CreationDate": None, "Producer": None}),
+        )
+
+
+def _rendered(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=_PICTURE_DPI, facecolor=_PAPER, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _draw(figure: Figure, plan: ResultPlan) -> None:
+    result = plan.result
+    if not result.maps:
+        raise ValueError("a result without maps has no summary page")
+    measurements = _shown_measurements(result)
+    findings = _finding_lines(result.findings)
+    provenance = _provenance(plan)
+    analysed = analysed_voxels(result.maps)
+    layout = lay_out(
+        panels=len(result.maps) + len(result.colour_maps),
+        slice_aspect=display_plane(analysed, 1).aspect,
+        statistics_lines=max((len(lines) for lines in measurements.values()), default=0),
+        footer_height=0.34 + _LINE * max(len(findings), len(provenance)),
+    )
+    plane = display_plane(analysed, len(layout.panels[0].slices))
+    _draw_header(figure, layout.header, result, plane)
+    mask = plane.pictures(analysed)
+    panels = iter(layout.panels)
+    for quantity_map in _foremost(result.maps, result.colour_maps):
+        boxes = next(panels)
+        if isinstance(quantity_map, ColourMap):
+            _draw_colour_panel(figure, boxes, quantity_map, plane)
+        else:
+            name = quantity_map.quantity.name
+            _draw_map_panel(figure, boxes, quantity_map, plane, mask)
+            _draw_lines(figure, boxes.statistics, measurements.get(name, ()))
+    _draw_footer(figure, layout.footer, findings, provenance)
+
+
+def _foremost(
+    maps: tuple[QuantityMap, ...], colour_maps: tuple[ColourMap, ...]
+) -> list[QuantityMap | ColourMap]:
+    """Colour maps stand behind the map that they colour, fractional anisotropy, or last."""
+    ordered: list[QuantityMap | ColourMap] = []
+    waiting = list(colour_maps)
+    for quantity_map in maps:
+        ordered.append(quantity_map)
+        if quantity_map.quantity.name == "fractional_anisotropy":
+            ordered.extend(waiting)
+            waiting = []
+    return [*ordered, *waiting]
+
+
+def _text(figure: Figure, left: float, bottom: float, text: str, **style: Any) -> None:
+    style = {"color": _TEXT, "va": "baseline", "fontsize": 7.5, **style}
+    figure.text(left / PAGE_WIDTH, bottom / PAGE_HEIGHT, text, **style)
+
+
+def _rule(figure: Figure, left: float, right: float, height: float) -> None:
+    from matplotlib.lines import Line2D
+
+    figure.add_artist(
+        Line2D(
+            [left / PAGE_WIDTH, right / PAGE_WIDTH],
+            [height / PAGE_HEIGHT] * 2,
+            color=_RULE,
+            linewidth=0.8,
+        )
+    )
+
+
+def _draw_header(figure: Figure, box: Box, result: PipelineResult, plane: DisplayPlane) -> None:
+    number = result.source.series_number
+    series = "an unnumbered series" if number is None else f"series {number}"
+    rows, columns = result.maps[0].volume.spatial_shape[1:]
+    _text(figure, box.left, box.bottom + 0.3, result.algorithm.name, fontsize=17, weight="bold")
+    _text(
+        figure,
+        box.left,
+        box.bottom + 0.11,
+        f"from {series}  ·  {len(result.source.images)} images  ·  "
+        f"grid {columns} × {rows} × {result.maps[0].volume.spatial_shape[0]}  ·  "
+        + " × ".join(f"{s:.3g}" for s in result.maps[0].volume.spacing[::-1])
+        + " mm",
+        color=_QUIET,
+        fontsize=8,
+    )
+    _text(
+        figure,
+        box.right,
+        box.bottom + 0.3,
+        f"{plane.name.capitalize()}, central slice{'s' if len(plane.slices) > 1 else ''}",
+        ha="right",
+        fontsize=9,
+    )
+    _text(
+        figure,
+        box.right,
+        box.bottom + 0.11,
+        f"image left is the patient's {_side(plane.left)}  ·  for research use",
+        ha="right",
+        color=_QUIET,
+        fontsize=8,
+    )
+    _rule(figure, box.left, box.right, box.bottom)
+
+
+def _side(letter: str) -> str:
+    names = {"R": "right", "L": "left", "A": "front", "P": "back", "H": "head", "F": "feet"}
+    return names[letter]
+
+
+def _slice_axes(figure: Figure, box: Box) -> Axes:
+    axes = figure.add_axes(box.fraction())
+    axes.set_facecolor("black")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return axes
+
+
+def _draw_title(figure: Figure, box: Box, label: str, unit: str, meaning: str) -> None:
+    _text(figure, box.left, box.bottom + 0.2, label, fontsize=10.5, weight="bold")
+    _text(figure, box.right, box.bottom + 0.2, unit, fontsize=7.5, color=_QUIET, ha="right")
+    if meaning != label:
+        size = _fitting_size(meaning, box.width)
+        _text(figure, box.left, box.bottom + 0.055, meaning, fontsize=size, color=_QUIET)
+
+
+def _fitting_size(text: str, width: float) -> float:
+    """Largest size up to 6.5 points at which ``text`` is no wider than ``width`` inches."""
+    from matplotlib.textpath import TextPath
+
+    points = TextPath((0, 0), text, size=_SMALL).get_extents().width
+    return min(_SMALL, _SMALL * width * 72 / max(points, 1.0))
+
+
+def _draw_sides(axes: Axes, plane: DisplayPlane, first: bool, last: bool) -> None:
+    style: dict[str, Any] = {
+        "transform": axes.transAxes,
+        "color": "white",
+        "fontsize": 7,
+        "va": "center",
+        "alpha": 0.85,
+    }
+    if first:
+        axes.text(0.02, 0.5, plane.left, ha="left", **style)
+    if last:
+        axes.text(0.98, 0.5, plane.right, ha="right", **style)
+
+
+def _draw_map_panel(
+    figure: Figure,
+    boxes: PanelBoxes,
+    quantity_map: QuantityMap,
+    plane: DisplayPlane,
+    mask: list[np.ndarray],
+) -> None:
+    from matplotlib.colors import Normalize
+
+    quantity = quantity_map.quantity
+    window = display_window(quantity_map)
+    colours = colour_map(quantity, window)
+    scale = Normalize(*window, clip=True)
+    _, unit = shown_unit(quantity)
+    _draw_title(figure, boxes.title, shown_label(quantity.label), unit, quantity.code.meaning)
+    pictures = plane.pictures(quantity_map.volume)
+    for number, (box, values, inside) in enumerate(zip(boxes.slices, pictures, mask, strict=False)):
+        axes = _slice_axes(figure, box)
+        picture = colours(scale(values))
+        picture[~inside] = (0, 0, 0, 1)
+        axes.imshow(picture, aspect="auto", interpolation="bicubic", interpolation_stage="rgba")
+        _draw_sides(axes, plane, number == 0, number == len(pictures) - 1)
+    _draw_scale(figure, boxes.scale, quantity_map, window)
+
+
+def _draw_scale(
+    figure: Figure, box: Box, quantity_map: QuantityMap, window: tuple[float, float]
+) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    quantity = quantity_map.quantity
+    factor, _ = shown_unit(quantity)
+    axes = figure.add_axes(box.fraction())
+    low, high = window[0] * factor, window[1] * factor
+    ramp = np.linspace(0, 1, 256)[:, None]
+    axes.imshow(
+        colour_map(quantity, window)(ramp),
+        origin="lower",
+        aspect="auto",
+        extent=(0, 1, low, high),
+    )
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.set_ylim(low, high)
+    axes.tick_params(axis="y", labelsize=_SMALL, colors=_QUIET, length=2, width=0.5, pad=1.5)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _draw_colour_panel(
+    figure: Figure, boxes: PanelBoxes, colours: ColourMap, plane: DisplayPlane
+) -> None:
+    _draw_title(figure, boxes.title, colours.label, "", "Direction of the principal axis")
+    pictures = plane.pictures(colours.volume)
+    for number, (box, picture) in enumerate(zip(boxes.slices, pictures, strict=False)):
+        axes = _slice_axes(figure, box)
+        axes.imshow(picture, aspect="auto", interpolation="bicubic")
+        _draw_sides(axes, plane, number == 0, number == len(pictures) - 1)
+    _draw_direction_key(figure, boxes.scale, plane)
+
+
+def _draw_direction_key(figure: Figure, box: Box, plane: DisplayPlane) -> None:
+    """A ball whose surface has the colour of the direction in which it faces."""
+    size = 0.42
+    axes = figure.add_axes(Box(box.left, box.top - size, size, size).fraction())
+    axes.set_axis_off()
+    across, down = np.meshgrid(np.linspace(-1, 1, 201), np.linspace(-1, 1, 201))
+    radius = np.hypot(across, down)
+    towards = np.sqrt(np.clip(1 - radius**2, 0, None))
+    colours = np.abs(np.stack([across, down, towards], -1)) @ plane.axes()
+    opacity = np.clip((1 - radius) * 60, 0, 1)
+    axes.imshow(np.dstack([np.clip(colours, 0, 1), opacity]), interpolation="bilinear")
+    names = (("R-L", "#ff5a4f"), ("A-P", "#4fd66b"), ("H-F", "#5b8cff"))
+    for line, (name, colour) in enumerate(names, start=1):
+        height = box.top - size - 0.03 - 0.14 * line
+        _text(figure, box.left, height, name, fontsize=_SMALL, color=colour, weight="bold")
+
+
+def _shown_measurements(result: PipelineResult) -> dict[str, list[str]]:
+    """Lines of text below each map, by quantity: one per segment, the first three."""
+    lines: dict[str, list[str]] = {}
+    maps = {quantity_map.quantity.name: quantity_map for quantity_map in result.maps}
+    for measurement in result.measurements():
+        shown = lines.setdefault(measurement.quantity, [])
+        if len(shown) < _MOST_SEGMENTS:
+            shown.append(_measurement_text(measurement, maps[measurement.quantity]))
+    return lines
+
+
+def _measurement_text(measurement: Measurement, quantity_map: QuantityMap) -> str:
+    factor, _ = shown_unit(quantity_map.quantity)
+    largest = max(abs(limit) for limit in display_window(quantity_map)) * factor
+    mean, deviation, low, high = (
+        shown_number(value * factor, largest)
+        for value in (
+            measurement.mean,
+            measurement.standard_deviation,
+            measurement.percentile_5,
+            measurement.percentile_95,
+        )
+    )
+    return f"{measurement.segment}  {mean} ± {deviation}  [{low}, {high}]"
+
+
+def _draw_lines(figure: Figure, box: Box, lines: list[str] | tuple[str, ...]) -> None:
+    for number, line in enumerate(lines, start=1):
+        size = _fitting_size(line, box.width)
+        _text(figure, box.left, box.top - 0.135 * number, line, fontsize=size, color=_QUIET)
+
+
+def _finding_lines(findings: tuple[Finding, ...]) -> list[tuple[Severity | None, str]]:
+    """Wrapped lines, gravest first; the severity stands in the first line of each."""
+    ordered = sorted(findings, key=lambda finding: _SEVERITY_ORDER.index(finding.severity))
+    lines: list[tuple[Severity | None, str]] = []
+    for finding in ordered:
+        wrapped = textwrap.wrap(finding.message, _FINDING_CHARACTERS)
+        lines += [(finding.severity if n == 0 else None, text) for n, text in enumerate(wrapped)]
+    if len(lines) > _MOST_FINDING_LINES:
+        lines = [*lines[: _MOST_FINDING_LINES - 1], (None, "… all findings stand in result.json")]
+    return lines or [(Severity.INFORMATION, "None.")]
+
+
+def _provenance(plan: ResultPlan) -> list[tuple[str, str]]:
+    algorithm = plan.result.algorithm
+    settings = ", ".join(f"{k} {v}" for k, v in sorted(algorithm.configuration.items()))
+    lines = [
+        ("Version", f"{algorithm.version}, made {plan.created:%Y-%m-%d %H:%M}"),
+        ("Method", algorithm.source),
+        ("Computed on", algorithm.execution_provider),
+        ("Settings", textwrap.shorten(settings, 64, placeholder=" …") or "defaults"),
+    ]
+    for file_name, digest in sorted(algorithm.model_sha256.items())[:3]:
+        lines.append(("Network", f"{file_name}  sha256 {digest[:16]}…"))
+    return lines
+
+
+def _draw_footer(
+    figure: Figure,
+    box: Box,
+    findings: list[tuple[Severity | None, str]],
+    provenance: list[tuple[str, str]],
+) -> None:
+    middle = box.left + 0.58 * box.width
+    _rule(figure, box.left, box.right, box.top)
+    heading = box.top - 0.2
+    _text(figure, box.left, heading, "Quality findings", fontsize=8, weight="bold")
+    _text(figure, middle, heading, "Provenance", fontsize=8, weight="bold")
+    for number, (severity, text) in enumerate(findings, start=1):
+        height = heading - _LINE * number
+        if severity is not None:
+            _text(figure, box.left, height, "●", color=_SEVERITY_COLOURS[severity])
+        _text(figure, box.left + 0.15, height, text)
+    for number, (name, text) in enumerate(provenance, start=1):
+        height = heading - _LINE * number
+        _text(figure, middle, height, name, color=_QUIET)
+        _text(figure, middle + 0.85, height, text)
+    _text(
+        figure,
+        box.right,
+        heading,
+        "below each map: mean ± SD  [5th, 95th percentile]",
+        ha="right",
+        color=_QUIET,
+        fontsize=_SMALL,
+    )

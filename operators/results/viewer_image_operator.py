@@ -1,0 +1,39 @@
+"""Operator: quantity maps and colour maps into images for any viewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monai.deploy.core import Fragment
+
+from operators.results.colour_map import write_colour_maps
+from operators.results.settings import ResultsSettings
+from operators.results.viewer_image import write_viewer_images
+from operators.results.write_results import Writer
+from operators.results.writer_operator import ResultWriterOperator
+
+
+class ViewerImageWriterOperator(ResultWriterOperator):
+    """Writes the viewable MR Image copies and the Enhanced MR Color Images.
+
+    Args:
+        fragment: the application.
+        folder: staging folder; the application publishes it when all is written.
+        settings: ``viewer_images`` and ``colour_maps`` switch them off.
+    """
+
+    def __init__(
+        self,
+        fragment: Fragment,
+        *args: Any,
+        folder: Path,
+        settings: ResultsSettings,
+        **kwargs: Any,
+    ) -> None:
+        writers: list[Writer] = []
+        if settings.viewer_images:
+            writers.append(write_viewer_images)
+        if settings.colour_maps:
+            writers.append(write_colour_maps)
+        super().__init__(fragment, *args, folder=folder, writers=writers, **kwargs)
