@@ -15,6 +15,7 @@ from operators.inference.brain_mask import foreground_mask
 from operators.inference.diffusion_findings import fit_findings, outlier_findings
 from operators.inference.gradient_check import UNWEIGHTED_BELOW, check_gradients, shells
 from operators.inference.outlier_volumes import outlier_slices, outlier_volumes
+from operators.inference.pixel_check import check_pixels
 from operators.inference.segments import regions
 from operators.inference.settings import DiffusionSettings
 from operators.inference.volume_fit import MAPS, fit_volume
@@ -122,32 +123,6 @@ def _analyse(
         },
         protocol=acquisition.protocol,
     )
-
-
-def check_pixels(signals: np.ndarray) -> None:
-    """Refuse pixels that cannot be measurements.
-
-    Args:
-        signals: (slices, rows, columns, volumes).
-
-    Raises:
-        Refusal: values that are not finite, or a volume without a value above zero.
-    """
-    not_finite = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in signals)
-    if not_finite:
-        raise Refusal(
-            "signal-not-finite",
-            f"{not_finite} pixel values are not finite",
-            "Send the series as the scanner reconstructed it.",
-        )
-    empty = np.flatnonzero(~(signals > 0).any(axis=(0, 1, 2)))
-    if len(empty):
-        raise Refusal(
-            "volume-empty",
-            f"volumes {', '.join(str(index + 1) for index in empty)} of {signals.shape[-1]} "
-            "hold no value above zero",
-            "Send the series again, complete.",
-        )
 
 
 def least_weighted_image(signals: np.ndarray, b_values: np.ndarray) -> np.ndarray:

@@ -63,6 +63,14 @@ class OnnxModel(Model):
             raise ValueError(f"{self.name} holds the models {', '.join(self._items)}; choose one")
         return self._bundle
 
+    def bundles(self, pipeline: str) -> dict[str, Bundle]:
+        """The bundles of a pipeline in this models folder, by network name."""
+        return {
+            item.bundle.metadata.name: item.bundle
+            for name, item in self._items.items()
+            if isinstance(item, OnnxModel) and name.startswith(f"{pipeline}/")
+        }
+
     def session(self, device: Device = "auto") -> OnnxSession:
         """The running network on ``device``, loaded once."""
         if device not in self._sessions:

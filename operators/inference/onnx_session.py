@@ -169,9 +169,9 @@ class OnnxSession:
                 f"network {self.bundle.metadata.name} takes {sorted(expected)}, "
                 f"got {sorted(features)}"
             )
+        inputs = {name: np.ascontiguousarray(features[name], np.float32) for name in expected}
         inputs = {
-            name: np.ascontiguousarray(features[name], np.float32).reshape(len(features[name]), -1)
-            for name in expected
+            name: values[:, None] if values.ndim == 1 else values for name, values in inputs.items()
         }
         voxels = len(next(iter(inputs.values())))
         for name, values in inputs.items():
