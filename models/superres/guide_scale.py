@@ -1,0 +1,102 @@
+"""Scale of a guide in closed form: what one unit of signal of the maps is in the guide's units.
+
+A weighted image has arbitrary units and a receive field that varies slowly. Both follow from the
+low-resolution maps, by least squares at low resolution: guide ≈ field × signal of the maps, the
+field a polynomial of low order.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ROUNDS = 8
+"""Reweighted least squares rounds; lesions and partial volume then hardly count."""
+
+
+def polynomial_basis(shape: tuple[int, ...], order: int) -> Tensor:
+    """Legendre products up to total degree ``order`` over the field of view.
+
+    Sample n // 2 of each axis is at the same place for every number of samples, as in
+    ``degradation.py``.
+
+    Args:
+        shape: grid, two or three axes.
+        order: highest total degree; 0 gives the constant alone.
+
+    Returns:
+        (functions, *shape), float64.
+    """
+    axes = [2 * (torch.arange(n, dtype=torch.float64) - n // 2) / n for n in shape]
+    legendre = [
+        torch.stack([torch.ones_like(x), x, 1.5 * x**2 - 0.5, 2.5 * x**3 - 1.5 * x]) for x in axes
+    ]
+    if not 0 <= order <= 3:
+        raise ValueError(f"order {order} is not between 0 and 3")
+    functions = []
+    for degrees in torch.cartesian_prod(*[torch.arange(order + 1)] * len(shape)).reshape(
+        -1, len(shape)
+    ):
+        if int(degrees.sum()) > order:
+            continue
+        function = torch.ones(shape, dtype=torch.float64)
+        for axis, degree in enumerate(degrees.tolist()):
+            extents = [1] * len(shape)
+            extents[axis] = shape[axis]
+            function = function * legendre[axis][degree].view(extents)
+        functions.append(function)
+    return torch.stack(functions)
+
+
+def guide_field(
+    guide: Tensor, signal: Tensor, weight: Tensor, shape: tuple[int, ...], order: int = 2
+) -> Tensor:
+    """Field by which to divide a guide so that it is in the units of the maps' signal.
+
+    Args:
+        guide: (images, *low_shape) guide at low resolution, truncated as the maps were.
+        signal: (images, *low_shape) signal of the low-resolution maps, in units of PD.
+        weight: (images, *low_shape) 0 where a voxel must not count (outside, partial volume).
+        shape: high-resolution grid.
+        order: degree of the field's polynomial; 0 is one scale.
+
+    Returns:
+        (images, *shape) field, guide units per unit of PD, positive.
+
+    Raises:
+        ValueError: if no voxel counts, or the field is not positive: the guide does not show
+            what the maps show.
+    """
+    low_shape = tuple(guide.shape[1:])
+    basis = polynomial_basis(low_shape, order).flatten(1)
+    flat_guide, flat_signal = guide.flatten(1).double(), signal.flatten(1).double()
+    flat_weight = weight.flatten(1).double()
+    if not bool((flat_weight.sum(1) > 0).all()):
+        raise ValueError("no voxel is left to estimate the guide scale from")
+    ridge = 1e-3 * torch.diag(torch.tensor([0.0] + [1.0] * (len(basis) - 1), dtype=torch.float64))
+    robust = flat_weight
+    coefficients = torch.zeros(len(guide), len(basis), dtype=torch.float64)
+    for _ in range(ROUNDS):
+        design = basis * flat_signal.unsqueeze(1)
+        weighted = design * robust.unsqueeze(1)
+        normal = weighted @ design.transpose(1, 2)
+        size = normal[:, :1, :1]
+        coefficients = torch.linalg.solve(
+            normal + ridge * size, (weighted @ flat_guide.unsqueeze(2)).squeeze(2)
+        )
+        residual = flat_guide - coefficients @ basis * flat_signal
+        inside = flat_weight > 0
+        spread = torch.stack([r[i].abs().median() for r, i in zip(residual, inside, strict=True)])
+        limit = 2 * 1.4826 * spread.clamp_min(1e-12).unsqueeze(1)
+        robust = flat_weight / (1 + (residual / limit) ** 2)
+    field = (coefficients @ polynomial_basis(shape, order).flatten(1)).view(-1, *shape)
+    # A polynomial is free where no voxel counts: there it keeps to the range of the rest.
+    fitted = coefficients @ basis
+    lowest = torch.stack([f[i].min() for f, i in zip(fitted, flat_weight > 0, strict=True)])
+    highest = torch.stack([f[i].max() for f, i in zip(fitted, flat_weight > 0, strict=True)])
+    if not bool((lowest > 0).all()):
+        raise ValueError(
+            "the guide scale is not positive: the guide does not show what the maps show"
+        )
+    wide = [1] * len(shape)
+    return field.clamp(lowest.view(-1, *wide), highest.view(-1, *wide)).to(guide.dtype)

@@ -1,0 +1,61 @@
+"""Voxelwise L-BFGS on the two losses: what the network is compared with, and refines from.
+
+It has no network and no prior: the maps that best explain one case's guides and measured maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from models.superres.consistency import guide_sd
+from models.superres.network import LOWER, SMALLEST, UPPER, per_map
+from models.superres.study import ScaledStudy, signals
+
+
+def voxelwise_lbfgs(
+    scaled: ScaledStudy, maps: Tensor, iterations: int = 200, tick: Callable[[], None] | None = None
+) -> Tensor:
+    """Maps that minimise the two losses voxel by voxel with L-BFGS, without a network or prior.
+
+    Args:
+        scaled: the study with its guides in units of PD.
+        maps: (images, 3, *shape) start.
+        iterations: of L-BFGS, with strong Wolfe line search.
+        tick: called after each evaluation of the objective.
+
+    Returns:
+        (images, 3, *shape), within the bounds, zero outside the mask.
+    """
+    mask = scaled.study.mask
+    lower = per_map((SMALLEST[0], *LOWER[1:]), maps).log()
+    upper = per_map(UPPER, maps).log()
+    # The logistic function keeps the maps within the bounds without constraints.
+    share = ((torch.maximum(maps, lower.exp()).log() - lower) / (upper - lower)).clamp(
+        1e-4, 1 - 1e-4
+    )
+    free = torch.logit(share).requires_grad_()
+    map_sd = scaled.study.map_noise.view(*scaled.study.map_noise.shape, *[1] * (maps.ndim - 2))
+    sd = guide_sd(scaled, scaled.guides).clamp_min(1e-6)
+    optimiser = torch.optim.LBFGS(
+        [free], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe"
+    )
+
+    def physical() -> Tensor:
+        return (lower + (upper - lower) * torch.sigmoid(free)).exp() * mask
+
+    def objective() -> Tensor:
+        optimiser.zero_grad()
+        current = physical()
+        guide = (scaled.guides - signals(scaled.study.sequences, current)) / sd * mask
+        consistency = (scaled.study.maps - scaled.truncation(current)) / map_sd
+        loss = 0.5 * (guide.square().sum() + consistency.square().sum()) / mask.sum()
+        loss.backward()
+        if tick:
+            tick()
+        return loss
+
+    optimiser.step(objective)
+    return physical().detach()
