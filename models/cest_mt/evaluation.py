@@ -1,0 +1,96 @@
+"""Figures of merit on held-out simulated voxels, and the pictures that show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from models.cest_mt.specification import Range
+from models.cest_mt.training import TrainingLog
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How well one quantity is estimated.
+
+    Attributes:
+        name: the quantity.
+        nrmse: root mean square error over the width of the quantity's range, in percent.
+        bias: mean error over the width of the range, in percent.
+        correlation: Pearson's r.
+        coverage: percentage of voxels whose truth is within one predicted standard deviation.
+    """
+
+    name: str
+    nrmse: float
+    bias: float
+    correlation: float
+    coverage: float | None = None
+
+
+def figures(quantity: Range, truth: Tensor, estimate: Tensor, sd: Tensor | None = None) -> Figures:
+    """Compares estimates of one quantity with the truth, each (voxels,) in its unit."""
+    error = estimate - truth
+    coverage = None if sd is None else 100 * float((error.abs() <= sd).double().mean())
+    return Figures(
+        name=quantity.name,
+        nrmse=100 * float(error.double().square().mean().sqrt()) / quantity.span,
+        bias=100 * float(error.double().mean()) / quantity.span,
+        correlation=float(torch.corrcoef(torch.stack([estimate, truth]))[0, 1]),
+        coverage=coverage,
+    )
+
+
+def table(rows: list[tuple[str, Figures]]) -> str:
+    """The figures as a Markdown table, one row per estimator and quantity."""
+    lines = [
+        "| estimate by | quantity | NRMSE % of range | bias % of range | r | within 1 SD % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for label, row in rows:
+        coverage = "" if row.coverage is None else f"{row.coverage:.1f}"
+        lines.append(
+            f"| {label} | {row.name} | {row.nrmse:.2f} | {row.bias:+.2f} "
+            f"| {row.correlation:.3f} | {coverage} |"
+        )
+    return "\n".join(lines)
+
+
+def draw_loss(log: TrainingLog, file: Path, label: str) -> None:
+    """Draws the loss over the training steps as a PNG."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*log.entries, strict=True))
+    axes.set(xlabel="step", ylabel=label)
+    figure.savefig(file, dpi=120)
+
+
+def draw_scatter(
+    quantities: tuple[Range, ...], truth: Tensor, estimate: Tensor, sd: Tensor, file: Path
+) -> None:
+    """Draws estimate against truth and error over SD, one row per quantity, as a PNG.
+
+    Args:
+        quantities: what the columns are.
+        truth: (voxels, quantities).
+        estimate: (voxels, quantities).
+        sd: (voxels, quantities).
+        file: where the picture goes.
+    """
+    figure = Figure(figsize=(9, 4 * len(quantities)), layout="constrained")
+    rows = figure.subplots(len(quantities), 2, squeeze=False)
+    for column, (quantity, (left, right)) in enumerate(zip(quantities, rows, strict=True)):
+        left.hexbin(truth[:, column], estimate[:, column], gridsize=60, bins="log", mincnt=1)
+        bounds = (quantity.lower, quantity.upper)
+        left.plot(bounds, bounds, "k--", linewidth=0.8)
+        left.set(xlabel=f"{quantity.name} true ({quantity.unit})", ylabel="estimated")
+        score = (estimate[:, column] - truth[:, column]) / sd[:, column]
+        right.hist(score.clamp(-5, 5).numpy(), bins=80, density=True)
+        x = torch.linspace(-5, 5, 201)
+        right.plot(x, torch.exp(-(x**2) / 2) / (2 * torch.pi) ** 0.5, "k--", linewidth=0.8)
+        right.set(xlabel="(estimate - truth) / SD", ylabel="density")
+    figure.savefig(file, dpi=120)

@@ -1,0 +1,132 @@
+"""What each shipped network of the CEST/MT fingerprint takes, gives and was trained for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Range:
+    """A physical quantity and the range that a network was trained on.
+
+    Attributes:
+        name: name of the quantity, as in ``operators/vocabulary/quantity.py``.
+        unit: UCUM unit.
+        lower: lowest value.
+        upper: highest value.
+        logarithmic: whether the quantity spans decades and enters by its logarithm.
+    """
+
+    name: str
+    unit: str
+    lower: float
+    upper: float
+    logarithmic: bool = False
+
+    @property
+    def span(self) -> float:
+        """Width of the range, in ``unit``."""
+        return self.upper - self.lower
+
+
+@dataclass(frozen=True)
+class NetworkSpecification:
+    """One network: its protocol, inputs, parameters and size.
+
+    Attributes:
+        name: folder under ``networks/``.
+        protocol: name of the saturation schedule (``protocols/<name>.yaml``).
+        images: number of images of the schedule, M0 image included where it has one.
+        conditions: maps that the network takes beside the signal.
+        parameters: what it is for; reported with standard deviations.
+        nuisances: properties of the voxel that no map gives. They are drawn at random in
+            training and estimated beside the parameters, for the signal residual only.
+        references: publications of the method.
+        width: units of each hidden layer.
+        depth: number of hidden layers.
+    """
+
+    name: str
+    protocol: str
+    images: int
+    conditions: tuple[Range, ...]
+    parameters: tuple[Range, ...]
+    nuisances: tuple[Range, ...] = ()
+    references: tuple[str, ...] = ()
+    width: int = 256
+    depth: int = 3
+
+    @property
+    def estimated(self) -> tuple[Range, ...]:
+        """Parameters and nuisances: all that the network estimates, in its order."""
+        return self.parameters + self.nuisances
+
+    @property
+    def varied(self) -> tuple[Range, ...]:
+        """All that decides the signal: parameters, nuisances and conditions, in that order."""
+        return self.estimated + self.conditions
+
+
+T1 = Range("t1", "ms", 400.0, 4500.0, logarithmic=True)
+T2 = Range("t2", "ms", 20.0, 2000.0, logarithmic=True)
+B0_SHIFT = Range("b0_shift", "[ppm]", -0.8, 0.8)
+B1_SCALE = Range("b1_scale", "1", 0.5, 1.5)
+MT_FRACTION = Range("mt_fraction", "%", 0.0, 30.0)
+MT_EXCHANGE_RATE = Range("mt_exchange_rate", "/s", 0.0, 100.0)
+SOLUTE_FRACTION = Range("solute_fraction", "%", 0.0, 1.0)
+SOLUTE_EXCHANGE_RATE = Range("solute_exchange_rate", "/s", 0.0, 500.0)
+
+MT_3T = NetworkSpecification(
+    name="mt_3t",
+    protocol="mrf_mt_3t",
+    images=31,
+    conditions=(T1, T2, B0_SHIFT, B1_SCALE),
+    parameters=(MT_FRACTION, MT_EXCHANGE_RATE),
+    references=("doi:10.1038/s42005-025-02063-8", "doi:10.1038/s41551-021-00809-7"),
+)
+"""Semisolid MT of tissue at 3 T."""
+
+AMIDE_3T = NetworkSpecification(
+    name="amide_3t",
+    protocol="mrf_amide_3t",
+    images=31,
+    conditions=(T1, T2, B0_SHIFT, B1_SCALE, MT_FRACTION, MT_EXCHANGE_RATE),
+    parameters=(SOLUTE_FRACTION, SOLUTE_EXCHANGE_RATE),
+    references=("doi:10.1038/s42005-025-02063-8", "doi:10.1038/s41551-021-00809-7"),
+)
+"""Amide protons of tissue at 3 T, given the semisolid pool."""
+
+LARGININE_3T = NetworkSpecification(
+    name="larginine_3t",
+    protocol="mrf_larginine_3t",
+    images=30,
+    conditions=(),
+    parameters=(
+        Range("solute_fraction", "%", 0.01, 0.35),
+        Range("solute_exchange_rate", "/s", 50.0, 1450.0),
+    ),
+    nuisances=(
+        Range("t1", "ms", 2700.0, 3100.0),
+        Range("t2", "ms", 400.0, 1300.0),
+    ),
+    references=("doi:10.1038/s41596-025-01152-w",),
+)
+"""L-arginine in water at 3 T without any map: B0 shift 0 and B1 scale 1 are assumed.
+
+The ranges are those of the published dictionary (doi 10.1038/s41596-025-01152-w: T1 2.7-3.1 s,
+T2 0.4-1.3 s, 10-115 mM, 100-1400 /s), a little wider for the parameters.
+"""
+
+BRAIN = {
+    "mt_fraction": (3.0, 20.0),
+    "mt_exchange_rate": (10.0, 70.0),
+    "solute_fraction": (0.1, 0.4),
+    "solute_exchange_rate": (30.0, 400.0),
+    "t1": (700.0, 1900.0),
+    "t2": (40.0, 130.0),
+    "b0_shift": (-0.3, 0.3),
+    "b1_scale": (0.7, 1.3),
+}
+"""White and grey matter at 3 T, by the literature ranges of the published method."""
+
+SPECIFICATIONS = {s.name: s for s in (MT_3T, AMIDE_3T, LARGININE_3T)}

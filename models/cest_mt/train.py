@@ -1,0 +1,249 @@
+"""Trains, evaluates and exports the CEST/MT networks.
+
+``python -m models.cest_mt.train mt_3t`` trains on simulated voxels and leaves the bundle, the
+loss curve, the scatter picture and the table of figures under ``--output``; with ``--install``
+the bundle goes into the project. An interrupted run continues when started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from models.cest_mt import bundle
+from models.cest_mt.dictionary import GRIDS, build_dictionary, match
+from models.cest_mt.evaluation import Figures, draw_loss, draw_scatter, figures, table
+from models.cest_mt.network import ParameterNetwork, SignalNetwork
+from models.cest_mt.specification import AMIDE_3T, BRAIN, MT_3T, SPECIFICATIONS
+from models.cest_mt.specification import NetworkSpecification as Specification
+from models.cest_mt.training import (
+    FingerprintBatches,
+    TrainingSettings,
+    signal_statistics,
+    train_parameter_network,
+    train_signal_network,
+)
+from models.cest_mt.training_set import VoxelSet, draw_values, simulated_set
+
+_HELD_OUT_SEED = 10_000
+_HELD_OUT_VOXELS = 20_000
+_NOISE = 0.01
+_GOLDEN_VOXELS = 64
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; see ``--help``."""
+    parser = argparse.ArgumentParser(prog="python -m models.cest_mt.train", description=__doc__)
+    parser.add_argument("network", choices=sorted(SPECIFICATIONS), help="which network to train")
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/cest_mt"), help="folder for all that is made"
+    )
+    parser.add_argument("--voxels", type=int, default=400_000, help="simulated training voxels")
+    parser.add_argument("--steps", type=int, default=12_000, help="steps of the estimator")
+    parser.add_argument("--signal-steps", type=int, default=12_000, help="steps of the surrogate")
+    parser.add_argument("--seed", type=int, default=1, help="of voxels, weights and noise")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument(
+        "--no-dictionary", action="store_true", help="skip the comparison with matching"
+    )
+    parser.add_argument(
+        "--install", action="store_true", help="copy the bundles into models/cest_mt/networks"
+    )
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    command = (
+        f"python -m models.cest_mt.train {options.network} --voxels {options.voxels} "
+        f"--steps {options.steps} --signal-steps {options.signal_steps} --seed {options.seed}"
+    )
+    _run(SPECIFICATIONS[options.network], options, command)
+
+
+def _run(specification: Specification, options: argparse.Namespace, command: str) -> None:
+    folder = options.output / specification.name
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = options.output / "simulated"
+    training = _simulated(specification, options.voxels, options.seed, cache)
+    held_out = _simulated(specification, _HELD_OUT_VOXELS, options.seed + _HELD_OUT_SEED, cache)
+    settings = TrainingSettings(steps=options.steps, seed=options.seed)
+
+    stages = [_first_stage(specification, voxels, cache) for voxels in (training, held_out)]
+    torch.manual_seed(options.seed)
+    estimator = ParameterNetwork(specification, *signal_statistics(training.signal, True))
+    with _bar(f"{specification.name} estimator", settings.steps) as progress:
+        log = train_parameter_network(
+            estimator,
+            FingerprintBatches(training, specification, stages[0]),
+            len(training),
+            settings,
+            folder / "estimator.checkpoint",
+            progress,
+        )
+    draw_loss(log, folder / "estimator_loss.png", "negative log-likelihood")
+
+    signal_settings = TrainingSettings(
+        steps=options.signal_steps, seed=options.seed, weight_decay=0.0
+    )
+    torch.manual_seed(options.seed)
+    surrogate = SignalNetwork(specification, *signal_statistics(training.signal, False))
+    with _bar(f"{specification.name} signal surrogate", signal_settings.steps) as progress:
+        log = train_signal_network(
+            surrogate, training, signal_settings, folder / "signal.checkpoint", progress
+        )
+    draw_loss(log, folder / "signal_loss.png", "mean square error / variance")
+
+    noisy = FingerprintBatches(held_out, specification, stages[1], (_NOISE, _NOISE))
+    generator = torch.Generator().manual_seed(options.seed)
+    signal, conditions, _ = noisy(torch.arange(len(held_out)), generator)
+    with torch.no_grad():
+        mean, sd = estimator.physical(signal, conditions)
+        difference = surrogate(held_out.values) - held_out.signal
+    count = len(specification.parameters)
+    truth = held_out.values[:, :count]
+    mean, sd = mean[:, :count], sd[:, :count]
+    draw_scatter(specification.parameters, truth, mean, sd, folder / "estimator_scatter.png")
+    rows = _compare(specification, held_out, signal, mean, sd, not options.no_dictionary)
+    surrogate_error = {
+        "rms": float(difference.square().mean().sqrt()),
+        "largest": float(difference.abs().max()),
+    }
+    report = (
+        f"{table(rows)}\n\nSurrogate of the signal: root mean square error "
+        f"{surrogate_error['rms']:.2e} M0, largest {surrogate_error['largest']:.2e} M0.\n"
+    )
+    (folder / "figures.md").write_text(report, encoding="utf-8")
+    print(report)
+
+    common = {"command": command, "seed": options.seed, "voxels": options.voxels}
+    _save(
+        folder,
+        specification.name,
+        bundle.write_parameter_bundle(
+            estimator,
+            signal[:_GOLDEN_VOXELS],
+            conditions[:_GOLDEN_VOXELS],
+            common
+            | {
+                "settings": asdict(settings),
+                "noise": "Gaussian, 0.3 to 3 % of the voxel's largest image",
+                "held_out_at_1_percent_noise": [
+                    {"estimate": label, **asdict(row)} for label, row in rows
+                ],
+            },
+        ),
+        options.install,
+    )
+    _save(
+        folder,
+        f"{specification.name}_signal",
+        bundle.write_signal_bundle(
+            surrogate,
+            held_out.values[:_GOLDEN_VOXELS],
+            common | {"settings": asdict(signal_settings), "held_out_error": surrogate_error},
+        ),
+        options.install,
+    )
+    torch.save(estimator.state_dict(), folder / "estimator.pt")
+    (folder / "specification.json").write_text(json.dumps(asdict(specification), indent=2))
+
+
+def _save(folder: Path, name: str, content: dict[str, Any], install: bool) -> None:
+    bundle.save(content, folder / name)
+    if install:
+        bundle.save(content, bundle.NETWORKS / name)
+
+
+def _simulated(specification: Specification, voxels: int, seed: int, cache: Path) -> VoxelSet:
+    values = draw_values(specification, voxels, seed)
+    with _bar(f"simulating {voxels} voxels of {specification.protocol}", 100) as progress:
+        return simulated_set(
+            specification, values, cache, lambda share: progress(round(100 * share), share)
+        )
+
+
+def _first_stage(
+    specification: Specification, voxels: VoxelSet, cache: Path
+) -> tuple[ParameterNetwork, Tensor] | None:
+    """The semisolid network and its signals of the same voxels, for the amide stage only."""
+    if specification is not AMIDE_3T:
+        return None
+    weights = cache.parent / MT_3T.name / "estimator.pt"
+    if not weights.exists():
+        raise SystemExit(f"{weights} is missing: train {MT_3T.name} first, the amide needs it")
+    network = ParameterNetwork(MT_3T)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    network.eval()
+    names = [quantity.name for quantity in specification.varied]
+    columns = [names.index(quantity.name) for quantity in MT_3T.varied]
+    values = voxels.values[:, columns].contiguous()
+    with _bar(f"simulating the same voxels in {MT_3T.protocol}", 100) as progress:
+        first = simulated_set(
+            MT_3T, values, cache, lambda share: progress(round(100 * share), share)
+        )
+    return network, first.signal
+
+
+def _compare(
+    specification: Specification,
+    held_out: VoxelSet,
+    signal: Tensor,
+    mean: Tensor,
+    sd: Tensor,
+    with_dictionary: bool,
+) -> list[tuple[str, Figures]]:
+    """Figures of the network and of dictionary matching, over the prior and over brain tissue."""
+    names = [quantity.name for quantity in specification.varied]
+    brain = torch.ones(len(held_out), dtype=torch.bool)
+    for column, name in enumerate(names):
+        low, high = BRAIN[name]
+        values = held_out.values[:, column]
+        brain &= (values >= low) & (values <= high)
+    groups = {"all voxels": torch.ones_like(brain)}
+    if not specification.nuisances:
+        groups["brain tissue"] = brain
+    estimates: list[tuple[str, Tensor, Tensor | None]] = [("network", mean, sd)]
+    if with_dictionary:
+        known = [quantity.name for quantity in specification.conditions]
+        dictionary = build_dictionary(specification, GRIDS[specification.name], known)
+        told = {name: held_out.values[:, names.index(name)] for name in known}
+        estimates.append(("dictionary", match(dictionary, signal, told).values, None))
+    return [
+        (
+            f"{label}, {group}",
+            figures(
+                quantity,
+                held_out.values[chosen, column],
+                estimate[chosen, column],
+                None if spread is None else spread[chosen, column],
+            ),
+        )
+        for group, chosen in groups.items()
+        for label, estimate, spread in estimates
+        for column, quantity in enumerate(specification.parameters)
+    ]
+
+
+@contextmanager
+def _bar(label: str, total: int) -> Iterator[Callable[[int, float], None]]:
+    """A progress bar on a terminal; elsewhere nothing."""
+    console = Console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(label, total=total)
+
+        def update(done: int, value: float) -> None:
+            progress.update(task, completed=done, description=f"{label} {value:.3g}")
+
+        yield update
+
+
+if __name__ == "__main__":
+    main()

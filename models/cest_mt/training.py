@@ -1,0 +1,254 @@
+"""The training loop of the parameter and signal networks: seeded, resumable, bounded in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.cest_mt.network import ParameterNetwork, SignalNetwork, normalise_signal
+from models.cest_mt.specification import NetworkSpecification
+from models.cest_mt.training_set import VoxelSet
+
+NOISE_RANGE = (0.003, 0.03)
+"""Standard deviation of the noise in training, as a share of the voxel's largest image."""
+
+_CHECKPOINT_EVERY = 1000
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: voxels per step.
+        learning_rate: at the start; falls to zero along a half cosine.
+        weight_decay: of AdamW.
+        seed: of the initial weights, the order of voxels and the noise.
+    """
+
+    steps: int = 12_000
+    batch: int = 1024
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    seed: int = 1
+
+
+@dataclass
+class TrainingLog:
+    """Loss over the run: (step, loss averaged since the entry before)."""
+
+    entries: list[tuple[int, float]] = field(default_factory=list)
+
+
+def add_noise(signal: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
+    """Adds Gaussian noise to each voxel's signal.
+
+    Args:
+        signal: (voxels, images).
+        level: (voxels, 1) standard deviation as a share of the voxel's largest image.
+        generator: source of randomness.
+
+    Returns:
+        (voxels, images).
+    """
+    noise = torch.randn(signal.shape, generator=generator)
+    return signal + noise * level * signal.amax(dim=1, keepdim=True)
+
+
+class FingerprintBatches:
+    """Makes batches of noisy fingerprints with what the estimator is told beside them.
+
+    Every batch has fresh noise of a random level. Where the estimator takes the semisolid
+    pool's maps, they are what the first stage's network finds in an equally noisy measurement
+    of the same voxel, so that its errors are part of the second stage's uncertainty.
+
+    Args:
+        voxels: the simulated voxels.
+        specification: of the estimator.
+        first_stage: the semisolid network and its noise-free signals (voxels, images), or None.
+        noise_range: lowest and highest noise level.
+    """
+
+    def __init__(
+        self,
+        voxels: VoxelSet,
+        specification: NetworkSpecification,
+        first_stage: tuple[ParameterNetwork, Tensor] | None = None,
+        noise_range: tuple[float, float] = NOISE_RANGE,
+    ) -> None:
+        self._voxels = voxels
+        self._first_stage = first_stage
+        self._noise_range = noise_range
+        estimated = specification.estimated
+        self._estimated = len(estimated)
+        self._lower = torch.tensor([quantity.lower for quantity in estimated])
+        self._span = torch.tensor([quantity.span for quantity in estimated])
+        self._names = [quantity.name for quantity in specification.conditions]
+
+    def __call__(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Gives signal, conditions and targets (in units of their ranges) of the voxels."""
+        low, high = self._noise_range
+        level = low * (high / low) ** torch.rand((len(rows), 1), generator=generator)
+        signal = add_noise(self._voxels.signal[rows], level, generator)
+        values = self._voxels.values[rows]
+        target = (values[:, : self._estimated] - self._lower) / self._span
+        conditions = values[:, self._estimated :].clone()
+        if self._first_stage is not None:
+            network, first_signal = self._first_stage
+            noisy = add_noise(first_signal[rows], level, generator)
+            with torch.no_grad():
+                estimate, _ = network.physical(noisy, self._columns(conditions, network))
+            for column, quantity in enumerate(network.specification.estimated):
+                conditions[:, self._names.index(quantity.name)] = estimate[:, column]
+        return signal, conditions, target
+
+    def _columns(self, conditions: Tensor, network: ParameterNetwork) -> Tensor:
+        wanted = [q.name for q in network.specification.conditions]
+        return conditions[:, [self._names.index(name) for name in wanted]]
+
+
+def likelihood_loss(mean: Tensor, sd: Tensor, target: Tensor, beta: float) -> Tensor:
+    """Gaussian negative log-likelihood weighted by the predicted variance to the power beta.
+
+    beta = 1 trains the mean as least squares would, beta = 0 is the likelihood itself, whose
+    optimum is the posterior mean and standard deviation (Seitzer 2022, arXiv 2203.09168).
+    """
+    loss = 0.5 * ((target - mean) / sd).square() + sd.log()
+    if beta > 0:
+        loss = loss * sd.detach().square().pow(beta)
+    return loss.mean()
+
+
+def train_parameter_network(
+    network: ParameterNetwork,
+    batches: FingerprintBatches,
+    voxels: int,
+    settings: TrainingSettings,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, float], None] = lambda step, loss: None,
+) -> TrainingLog:
+    """Trains an estimator in place; see :func:`_train` for resuming."""
+
+    def loss(rows: Tensor, generator: torch.Generator, share: float) -> Tensor:
+        signal, conditions, target = batches(rows, generator)
+        mean, sd = network(signal, conditions)
+        return likelihood_loss(mean, sd, target, beta=max(0.0, 1.0 - 2.0 * share))
+
+    return _train(network, loss, voxels, settings, checkpoint, progress)
+
+
+def train_signal_network(
+    network: SignalNetwork,
+    voxels: VoxelSet,
+    settings: TrainingSettings,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, float], None] = lambda step, loss: None,
+) -> TrainingLog:
+    """Trains the simulator's surrogate in place by least squares; see :func:`_train`."""
+
+    def loss(rows: Tensor, generator: torch.Generator, share: float) -> Tensor:
+        difference = network(voxels.values[rows]) - voxels.signal[rows]
+        return (difference / network.signal_sd).square().mean()
+
+    return _train(network, loss, len(voxels), settings, checkpoint, progress)
+
+
+def _train(
+    network: nn.Module,
+    loss_of: Callable[[Tensor, torch.Generator, float], Tensor],
+    voxels: int,
+    settings: TrainingSettings,
+    checkpoint: Path | None,
+    progress: Callable[[int, float], None],
+) -> TrainingLog:
+    """AdamW with a cosine schedule over random batches.
+
+    With a checkpoint file the run continues where it was interrupted, with the same random
+    numbers, so that it ends with the same weights as an uninterrupted run.
+    """
+    generator = torch.Generator().manual_seed(settings.seed)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=0.03
+    )
+    log = TrainingLog()
+    first = _resume(checkpoint, settings, network, optimiser, schedule, generator, log)
+    running: list[float] = []
+    network.train()
+    for step in range(first, settings.steps):
+        rows = torch.randint(voxels, (settings.batch,), generator=generator)
+        value = loss_of(rows, generator, step / settings.steps)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        running.append(float(value.detach()))
+        if len(running) == 100 or step + 1 == settings.steps:
+            log.entries.append((step + 1, sum(running) / len(running)))
+            progress(step + 1, log.entries[-1][1])
+            running.clear()
+        if checkpoint is not None and (step + 1) % _CHECKPOINT_EVERY == 0:
+            state = {
+                "settings": settings.__dict__,
+                "step": step + 1,
+                "network": network.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(),
+                "generator": generator.get_state(),
+                "log": log.entries,
+            }
+            part = checkpoint.with_suffix(".part")
+            torch.save(state, part)
+            part.replace(checkpoint)
+    network.eval()
+    return log
+
+
+def _resume(
+    checkpoint: Path | None,
+    settings: TrainingSettings,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    generator: torch.Generator,
+    log: TrainingLog,
+) -> int:
+    """Restores everything from the checkpoint and gives the next step, 0 where none fits."""
+    if checkpoint is None or not checkpoint.exists():
+        return 0
+    state: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    if state["settings"] != settings.__dict__:
+        raise ValueError(
+            f"{checkpoint} is of a run with other settings ({state['settings']}): give the same "
+            "settings to continue it, or remove the file to begin anew"
+        )
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])
+    generator.set_state(state["generator"])
+    log.entries = [tuple(entry) for entry in state["log"]]
+    return int(state["step"])
+
+
+def signal_statistics(signal: Tensor, normalised: bool) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each image over the training set, frozen into a network.
+
+    Args:
+        signal: (voxels, images).
+        normalised: whether each voxel is first divided by its norm, as the estimators do.
+
+    Returns:
+        Two (images,) tensors; the standard deviation is at least 1e-3 of the mean.
+    """
+    values = normalise_signal(signal) if normalised else signal
+    mean = values.mean(dim=0)
+    return mean, values.std(dim=0).clamp_min(1e-3 * float(mean.abs().max()))
