@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import resources
+import struct
 from pathlib import Path
 
 import highdicom as hd
 import numpy as np
+from PIL import ImageCms
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedMRColorImageStorage
 
@@ -24,8 +25,6 @@ from operators.results.source import (
 from operators.vocabulary.result import ColourMap
 from operators.vocabulary.run import WrittenObject
 
-# The International Color Consortium's sRGB profile, of the class that C.11.15 asks for.
-_SRGB_PROFILE = "_icc_profiles/sRGB_v4_ICC_preference.icc"
 # Required in the object, absent from classic MR: scanners are made to IEC 60601-2-33.
 _SAFETY_STANDARD = "IEC"
 
@@ -113,7 +112,20 @@ def _describe_image(image: hd.SOPClass, plan: ResultPlan, colour_map: ColourMap)
         plan.result.source.header.get("ApplicableSafetyStandardAgency") or _SAFETY_STANDARD
     )
     image.ColorSpace = "SRGB"
-    image.ICCProfile = resources.files("highdicom").joinpath(_SRGB_PROFILE).read_bytes()
+    image.ICCProfile = _srgb_profile()
+
+
+def _srgb_profile() -> bytes:
+    """The matrix profile of sRGB, which leaves the colours as they are.
+
+    Little CMS makes it as a display profile dated now; C.11.15 asks for an input or colour
+    space profile, and the same object must have the same bytes: the class (bytes 12 to 15)
+    and the date (bytes 24 to 35 of the header, ICC.1:2022 7.2) are set accordingly.
+    """
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[12:16] = b"spac"
+    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    return bytes(profile)
 
 
 def _describe_pixels(image: hd.SOPClass, frames: np.ndarray) -> None:

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from made_results import made_geometry, made_result, made_source
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from operators.results.source import (
+    code_string,
+    images_by_slice,
+    slices_ascending,
+    template_image,
+)
+from operators.vocabulary.acquisition import SourceSeries
+
+
+def read_back(header: Dataset) -> Dataset:
+    """The header as it comes from a file: encoded, elements not yet decoded."""
+    buffer = io.BytesIO()
+    header.save_as(buffer, implicit_vr=False, little_endian=True)
+    buffer.seek(0)
+    return dcmread(buffer, force=True)
+
+
+def encoded(template: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    template.save_as(buffer, implicit_vr=False, little_endian=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_text_of_another_character_set_is_written_in_utf_8(from_file: bool) -> None:
+    source = made_source(made_geometry("axial"))
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "1", "99X", "Schädel"
+    source.header.ProcedureCodeSequence = [code]
+    header = read_back(source.header) if from_file else source.header
+    template = template_image(SourceSeries(header, source.images), made_geometry("axial"))
+    assert template.SpecificCharacterSet == "ISO_IR 192"
+    assert str(template.PatientName) == "Grün^Anna"
+    assert "Grün^Anna".encode() in encoded(template)
+    assert "Schädel".encode() in encoded(template)
+
+
+def test_what_the_source_lacks_is_present_but_empty() -> None:
+    source = made_source(made_geometry("axial"))
+    for keyword in ("PatientName", "PatientID", "StudyID", "StudyDate", "AccessionNumber"):
+        delattr(source.header, keyword)
+    source.header.PatientSex = "W"
+    template = template_image(source, made_geometry("axial"))
+    assert not template.PatientID
+    assert not template.StudyDate
+    assert not template.PatientSex
+
+
+def test_private_attributes_pixels_and_frames_stay_behind() -> None:
+    source = made_source(made_geometry("axial"))
+    source.header.add_new(0x00191001, "LO", "Grün^Anna")
+    source.header.NumberOfFrames = 4
+    source.header.PerFrameFunctionalGroupsSequence = [Dataset()]
+    template = template_image(source, made_geometry("axial"))
+    assert not any(element.tag.is_private for element in template)
+    assert "PerFrameFunctionalGroupsSequence" not in template
+    assert "NumberOfFrames" not in template
+    assert "NumberOfFrames" in source.header  # the source itself is untouched
+
+
+def test_the_plane_is_that_of_the_result_not_of_the_source() -> None:
+    fine = made_geometry("oblique", (3, 24, 20))
+    template = template_image(made_source(made_geometry("axial")), fine)
+    assert (template.Rows, template.Columns) == (24, 20)
+    assert template.ImageOrientationPatient == (
+        fine.get_plane_orientation()[0].ImageOrientationPatient
+    )
+
+
+@pytest.mark.parametrize(("orientation", "first"), [("axial", 0), ("descending", 6)])
+def test_slices_ascend_along_row_cross_column(orientation: str, first: int) -> None:
+    assert slices_ascending(made_geometry(orientation))[0] == first
+
+
+def test_images_are_named_per_slice_only_where_that_is_certain() -> None:
+    source = made_result("axial").source
+    by_slice = images_by_slice(source, 7)
+    assert sorted(by_slice) == list(range(7))
+    assert all(image.slices == (k,) for k, images in by_slice.items() for image in images)
+    assert images_by_slice(source, 14) == {}
+    unknown = SourceSeries(
+        source.header,
+        tuple(
+            type(i)(i.path, i.sop_class_uid, i.sop_instance_uid, i.frames) for i in source.images
+        ),
+    )
+    assert images_by_slice(unknown, 7) == {}
+
+
+def test_code_strings_hold_only_what_is_allowed() -> None:
+    assert code_string("k_ssw SD") == "K_SSW_SD"
+    assert code_string("ΔB0 of the whole head") == "_B0_OF_THE_WHOLE"
