@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from operators.ingest.pixels import UndecodablePixelsError, read_frames
-from operators.ingest.study import StoredImage
+from operators.ingest.scan import UnreadableFileError
+from operators.ingest.study import StoredImage, series_number
 from operators.vocabulary.refusal import Refusal
 
 
@@ -62,15 +61,10 @@ class PixelReader:
             Refusal: pixels cannot be decoded.
         """
         volumes = np.empty(self.shape, dtype=np.float32)
-        work = list(zip(self.images, self.placements, strict=True))
-        if any(image.pixels.encapsulated for image in self.images):
-            # The decoders are C code that works outside the interpreter lock.
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                for _ in pool.map(lambda one: self._read(volumes, *one), work):
-                    pass
-        else:
-            for image, placements in work:
-                self._read(volumes, image, placements)
+        # One file at a time: threads gain nothing, since the decoders of compressed frames
+        # hold the interpreter lock, and native frames take less time than handing them over.
+        for image, placements in zip(self.images, self.placements, strict=True):
+            self._read(volumes, image, placements)
         return volumes
 
     def _read(
@@ -87,12 +81,15 @@ class PixelReader:
                     top, left = placement.corner
                     plane = stored[top : top + rows, left : left + columns]
                     volumes[placement.slice, :, :, placement.volume] = _rescaled(plane, placement)
-        except (UndecodablePixelsError, OSError) as error:
+        except (UndecodablePixelsError, UnreadableFileError, OSError) as error:
+            # The text of an OSError names the file, and file names may name patients.
+            reason = error.strerror if isinstance(error, OSError) else error
             raise Refusal(
                 "undecodable-pixels",
-                f"the pixels of an image cannot be decoded ({error})",
+                f"the pixels of an image cannot be read: {reason}",
                 "Send the series uncompressed, or again.",
                 series_instance_uid=image.header.text("SeriesInstanceUID"),
+                series_number=series_number(image.header),
             ) from error
 
 

@@ -72,8 +72,13 @@ class PixelElement(NamedTuple):
 
 
 class ScannedFile(NamedTuple):
-    """What was found in a file; ``pixels`` is None where there are none."""
+    """What was found in a file; ``pixels`` is None where there are none.
 
+    ``sop_class`` is that of the data set, or else that of the file meta information, where a
+    DICOMDIR has its only one.
+    """
+
+    sop_class: str
     transfer_syntax: str
     header: Header
     pixels: PixelElement | None
@@ -145,7 +150,8 @@ class _Scanner:
         if implicit == (self.data[position + 4 : position + 6] in _VRS):
             raise UnreadableFileError("its data set is not encoded as its transfer syntax says")
         elements, _ = self._data_set(position, self.size, 0, implicit, keep=True)
-        return ScannedFile(transfer_syntax, Header(elements, self.order == "<"), self.pixels)
+        header = Header(elements, self.order == "<")
+        return ScannedFile(self.sop_class, transfer_syntax, header, self.pixels)
 
     def _start(self) -> int:
         """Offset of the first element: after the preamble, or 0 without one (PS3.10 7.1)."""
@@ -176,8 +182,12 @@ class _Scanner:
             position = start + length
             if position > len(data):
                 raise _BeyondBufferError(position)
-            if element == 0x0010:
-                transfer_syntax = data[start:position].strip(b" \0").decode("latin-1")
+            if element in (0x0002, 0x0010):
+                uid = data[start:position].strip(b" \0").decode("latin-1")
+                if element == 0x0002:
+                    self.sop_class = uid
+                else:
+                    transfer_syntax = uid
         if len(data) < position + 8:
             raise UnreadableFileError("has no data set")
         if transfer_syntax is None:

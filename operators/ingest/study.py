@@ -70,6 +70,15 @@ class StoredImage:
         return self.header.text("SOPInstanceUID")
 
 
+def series_number(header: Header) -> int | None:
+    """Series Number (0020,0011), or None where it is absent or no number."""
+    try:
+        number = header.number("SeriesNumber")
+    except HeaderValueError:
+        return None
+    return None if number is None else int(number)
+
+
 @dataclass(frozen=True)
 class StoredSeries:
     """Images of one series and one SOP class, in the order of their file names.
@@ -93,11 +102,7 @@ class StoredSeries:
     @property
     def series_number(self) -> int | None:
         """Series Number (0020,0011), or None where it is absent or no number."""
-        try:
-            number = self.first.number("SeriesNumber")
-        except HeaderValueError:
-            return None
-        return None if number is None else int(number)
+        return series_number(self.first)
 
     @cached_property
     def data_set(self) -> FileDataset:
@@ -195,14 +200,15 @@ def _read_image(path: Path) -> StoredImage:
         with stream:
             if size == 0:
                 raise UnreadableFileError("is empty")
-            transfer_syntax, header, element = scan_file(stream, size, _WANTED)
+            sop_class, transfer_syntax, header, element = scan_file(stream, size, _WANTED)
     except OSError as error:
         raise UnreadableFileError(f"cannot be opened: {error.strerror}") from error
-    sop_class = header.text("SOPClassUID")
     if sop_class == MediaStorageDirectoryStorage:
         raise UnreadableFileError("is a DICOMDIR")
     if sop_class not in _WANTED:
         raise UnreadableFileError(not_an_mr_image(sop_class))
+    if not header.text("SOPClassUID"):
+        raise UnreadableFileError("states no SOP class in its data set")
     if element is None:
         raise UnreadableFileError("has no pixel data")
     pixels = stored_pixels(header, element, transfer_syntax, size)
