@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -25,6 +25,24 @@ class ExitStatus(IntEnum):
     REFUSED = 3
     INTERRUPTED = 130
     TERMINATED = 143
+
+
+class RunStatus(StrEnum):
+    """How a run ended. ``PUBLISHING`` is seen only while files move into the result folder."""
+
+    PUBLISHING = "publishing"
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+class PipelineState(StrEnum):
+    """What became of one pipeline."""
+
+    RAN = "ran"
+    IDLE = "idle"
+    REFUSED = "refused"
+    NOT_SELECTED = "not selected"
 
 
 class _Strict(BaseModel):
@@ -63,7 +81,7 @@ class PipelineEntry(_Strict):
     """What one pipeline did."""
 
     name: str
-    state: Literal["ran", "idle", "refused", "not selected"]
+    state: PipelineState
     because: str = Field(default="", description="why it did not run")
     series_analysed: int = 0
     execution_provider: str = ""
@@ -116,7 +134,7 @@ class ResultFile(_Strict):
     """
 
     schema_version: Literal[1] = 1
-    status: Literal["publishing", "success", "partial", "failed"]
+    status: RunStatus
     exit_status: int
     failure: str = Field(default="", description="why the run failed, in one sentence")
     started: str = Field(description="UTC, ISO 8601")

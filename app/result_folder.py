@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from app.result_file import FILE_NAME, ResultFile
+from app.result_file import FILE_NAME, ResultFile, RunStatus
 
 STAGING_PREFIX = ".quantmap-incomplete-"
 _OWNER_FILE = STAGING_PREFIX + "owner"
@@ -109,7 +109,7 @@ class ResultFolder:
             # Names all files that may be there until the end, so that the next run knows them.
             self._write_result(
                 result.model_copy(
-                    update={"status": "publishing", "outputs": (*result.outputs, *stale)}
+                    update={"status": RunStatus.PUBLISHING, "outputs": (*result.outputs, *stale)}
                 )
             )
         for staged, published in moves.items():

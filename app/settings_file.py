@@ -70,7 +70,7 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
         mark = error.problem_mark
         where = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
         raise ConfigurationError([f"{path.name}{where}: not valid YAML: {error.problem}"]) from None
-    if values is None:
+    if node is None or values is None:
         return {}, {}
     if not isinstance(values, dict):
         raise ConfigurationError([f"{path.name}: must hold settings as 'name: value' lines"])
@@ -151,17 +151,17 @@ def _origin(key: Key, origins: Mapping[Key, str]) -> str | None:
 def _nearest(key: Key, model: type[BaseModel]) -> str | None:
     """The setting whose name is most like ``key``: first beside it, then anywhere."""
     known = [".".join(path) for path in setting_names(model)]
-    key = tuple(part for part in key if isinstance(part, str))
-    section = dotted(key[:-1])
+    names = tuple(part for part in key if isinstance(part, str))
+    section = dotted(names[:-1])
     beside = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == section}
-    like = nearest_name(key[-1], beside)
+    like = nearest_name(names[-1], beside)
     if like is not None:
         return beside[like]
-    same = [name for name in known if name.rpartition(".")[2] == key[-1]]
+    same = [name for name in known if name.rpartition(".")[2] == names[-1]]
     return (
-        nearest_name(dotted(key), same)
+        nearest_name(dotted(names), same)
         or next(iter(same), None)
-        or nearest_name(dotted(key), known)
+        or nearest_name(dotted(names), known)
     )
 
 

@@ -1,0 +1,65 @@
+"""How a run ended, said to whoever started it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from app.logs import set_up_logging
+from app.result_file import FILE_NAME, RefusalEntry, ResultFile, RunStatus
+
+_LOG = logging.getLogger(__name__)
+_COLOURS = {RunStatus.SUCCESS: "green", RunStatus.PARTIAL: "yellow", RunStatus.FAILED: "red"}
+
+
+def announce(result: ResultFile, output: Path) -> None:
+    """Name every refusal on standard error, and say in one last line where to look.
+
+    Args:
+        result: as published.
+        output: folder in which it was published.
+    """
+    set_up_logging()
+    for refusal in result.refusals:
+        level = logging.ERROR if refusal.needed else logging.WARNING
+        _LOG.log(level, _sentence(refusal), extra=refusal.model_dump())
+    if result.inputs_skipped:
+        # Counted only: names of files can be names of patients.
+        _LOG.warning("%d files skipped; %s says why", len(result.inputs_skipped), FILE_NAME)
+    if result.failure:
+        _LOG.error(result.failure)
+    logging.shutdown()
+    line = _last_line(result, output)
+    if sys.stdout.isatty():
+        status = f"[bold {_COLOURS[result.status]}]{result.status}[/]"
+        Console().print(f"{status}: {escape(line)}", highlight=False, soft_wrap=True)
+    else:
+        sys.stdout.write(f"{result.status}: {line}\n")
+
+
+def _sentence(refusal: RefusalEntry) -> str:
+    where = ""
+    if refusal.series is not None:
+        number = "?" if refusal.number is None else refusal.number
+        where = f"series {number} ({refusal.series}) "
+    return f"{where}refused: {refusal.reason} [{refusal.rule}]. {refusal.remedy}"
+
+
+def _last_line(result: ResultFile, output: Path) -> str:
+    if result.status is RunStatus.FAILED:
+        return f"no results; {output / FILE_NAME} says why"
+    analysed = sum(pipeline.series_analysed for pipeline in result.pipelines)
+    pictures = [
+        str(output / written.path)
+        for written in result.outputs
+        if written.kind == "summary picture"
+    ]
+    look = f" Look at {' and '.join(pictures)};" if pictures else ""
+    return (
+        f"{analysed} series analysed, {len(result.outputs)} files in {output}.{look} "
+        f"{output / FILE_NAME} tells the rest"
+    )
