@@ -14,9 +14,7 @@ import torch
 
 from models.cest_mt.pools import Lineshape
 
-# The super-Lorentzian diverges on resonance; inside this band (rad/s per MHz of Larmor
-# frequency, that is 1 ppm / 2π) it is continued smoothly, as in Pulseq-CEST.
-_NODES = 101
+_NODES = 40
 
 
 def absorption(
@@ -28,7 +26,8 @@ def absorption(
         lineshape: any but ``FULL``, which needs no line.
         detuning: Δ, rad/s, any shape.
         t2: s, broadcasts with ``detuning``.
-        band: half width in rad/s inside which the super-Lorentzian is continued.
+        band: half width in rad/s inside which the super-Lorentzian, which diverges on
+            resonance, is continued by a parabola.
 
     Returns:
         g, s, of the broadcast shape.
@@ -48,19 +47,26 @@ def absorption(
 def super_lorentzian(detuning: torch.Tensor, t2: torch.Tensor) -> torch.Tensor:
     """π ∫₀¹ √(2/π) T2/|3u²−1| exp(−2 (Δ T2/(3u²−1))²) du, off resonance.
 
-    Gauss-Legendre on both sides of u = 1/√3, where the integrand vanishes.
+    Gauss-Legendre in s on both sides of the magic angle u0 = 1/√3, u = u0 + (end - u0) s³:
+    near resonance the integrand is a narrow peak there. Relative error below 1e-4 beyond
+    Δ T2 = 0.005.
+
+    Args:
+        detuning: Δ, rad/s.
+        t2: s, broadcasts with ``detuning``.
+
+    Returns:
+        g, s, of the broadcast shape.
     """
     magic = 1 / math.sqrt(3)
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES // 2)
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     total = torch.zeros_like(detuning * t2)
-    for low, high in ((0.0, magic), (magic, 1.0)):
-        for node, weight in zip(nodes, weights, strict=True):
-            u = low + (high - low) * (node + 1) / 2
-            width = abs(3 * u**2 - 1)
-            scaled = t2 / width
-            total = total + (high - low) / 2 * weight * scaled * torch.exp(
-                -2 * (detuning * scaled) ** 2
-            )
+    for end in (0.0, 1.0):
+        for s, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            u = magic + (end - magic) * s**3
+            rate = t2 / abs(3 * u**2 - 1)
+            step = weight * 3 * s**2 * abs(end - magic)
+            total = total + step * rate * torch.exp(-2 * (detuning * rate) ** 2)
     return math.sqrt(2 * math.pi) * total
 
 

@@ -27,85 +27,112 @@ _Y2 = (857 - 58 * _ROOT) / 630
 
 
 class _Product(torch.autograd.Function):
-    """Matrix product over the first two dimensions, batch last."""
+    """``left`` times ``right``, plus ``added`` where given, over the first two dimensions."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    def forward(
+        left: torch.Tensor, right: torch.Tensor, added: torch.Tensor | None
+    ) -> torch.Tensor:
         if left.is_cuda:
-            product = torch.matmul(left.movedim((0, 1), (-2, -1)), right.movedim((0, 1), (-2, -1)))
-            return product.movedim((-2, -1), (0, 1))
-        product = left[:, 0, None] * right[None, 0]
-        for inner in range(1, left.shape[1]):
-            product.addcmul_(left[:, inner, None], right[None, inner])
-        return product
+            rows, columns = left.movedim((0, 1), (-2, -1)), right.movedim((0, 1), (-2, -1))
+            result = torch.matmul(rows, columns).movedim((-2, -1), (0, 1))
+            return result if added is None else result + added
+        pairs = list(zip(left[:, :, None].unbind(1), right[:, None].unbind(0), strict=True))
+        if added is None:
+            result = pairs[0][0] * pairs[0][1]
+            del pairs[0]
+        else:
+            result = torch.addcmul(added, *pairs.pop(0))
+        for column, row in pairs:
+            result.addcmul_(column, row)
+        return result
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor], output: Any) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        left, right, added = inputs
+        ctx.save_for_backward(left, right)
+        ctx.save_for_forward(left, right)
+        ctx.added_shape = None if added is None else added.shape
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
         left, right = ctx.saved_tensors
-        return (
-            product(gradient, right.transpose(0, 1)),
-            product(left.transpose(0, 1), gradient),
-        )
+        to_left = to_right = to_added = None
+        if ctx.needs_input_grad[0]:
+            to_left = product(gradient, right.transpose(0, 1)).sum_to_size(left.shape)
+        if ctx.needs_input_grad[1]:
+            to_right = product(left.transpose(0, 1), gradient).sum_to_size(right.shape)
+        if ctx.needs_input_grad[2]:
+            to_added = gradient.sum_to_size(ctx.added_shape)
+        return to_left, to_right, to_added
 
     @staticmethod
-    def jvp(ctx: Any, left_tangent: torch.Tensor, right_tangent: torch.Tensor) -> torch.Tensor:
+    def jvp(ctx: Any, *tangents: torch.Tensor | None) -> torch.Tensor:
         left, right = ctx.saved_tensors
-        return product(left_tangent, right) + product(left, right_tangent)
+        left_tangent, right_tangent, added_tangent = tangents
+        result = None if added_tangent is None else added_tangent
+        if left_tangent is not None:
+            result = product(left_tangent, right, result)
+        if right_tangent is not None:
+            result = product(left, right_tangent, result)
+        assert result is not None
+        return result
 
 
-def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def product(
+    left: torch.Tensor, right: torch.Tensor, added: torch.Tensor | None = None
+) -> torch.Tensor:
     """Matrix product, batch last.
 
     Args:
         left: (rows, inner, ...).
-        right: (inner, columns, ...), same batch.
+        right: (inner, columns, ...), whose batch broadcasts with that of ``left``.
+        added: (rows, columns, ...) to add to the product.
 
     Returns:
         (rows, columns, ...).
     """
-    result: torch.Tensor = _Product.apply(left, right)
+    result: torch.Tensor = _Product.apply(left, right, added)
     return result
 
 
 def compose(second: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
     """The affine map that does ``first``, then ``second``; both (n, n + 1, ...)."""
-    return first + second + product(second[:, :-1], first)
+    return product(second[:, :-1], first, first + second)
 
 
 def apply(affine: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
     """The state x + D x + d, (n, ...), from the state x and the map [D d]."""
-    return state + product(affine[:, :-1], state[:, None])[:, 0] + affine[:, -1]
+    moved = (state + affine[:, -1])[:, None]
+    return product(affine[:, :-1], state[:, None], moved)[:, 0]
 
 
-def exponential(generator: torch.Tensor, duration: float) -> torch.Tensor:
-    """Solve dx/dt = A x + c over ``duration``.
+def exponential(generator: torch.Tensor) -> torch.Tensor:
+    """Solve dx/dt = A x + c for one unit of time.
 
     Args:
-        generator: (n, n + 1, ...), [A c] in 1/s.
-        duration: s.
+        generator: (n, n + 1, ...), [A c] times the duration.
 
     Returns:
         (n, n + 1, ...): the affine map from start to end, see the module.
+
+    Raises:
+        ValueError: the generator is not finite.
     """
-    step = generator * duration
-    norm = float(step.detach()[:, :-1].abs().sum(0).max())
+    norm = float(generator.detach()[:, :-1].abs().sum(0).max())
     if not math.isfinite(norm):
         raise ValueError("a pool parameter, B0 shift or B1 scale is not finite")
-    doublings = max(0, math.ceil(math.log2(max(norm, 1e-30) / _LARGEST_NORM[step.dtype])))
-    step = step * 2.0**-doublings
+    doublings = max(0, math.ceil(math.log2(max(norm, 1e-30) / _LARGEST_NORM[generator.dtype])))
+    step = generator * 2.0**-doublings
 
     square = product(step[:, :-1], step)
-    fourth = product(square[:, :-1], _X1 * step + _X2 * square)
-    left = _X3 * square + fourth
-    eighth = product(left[:, :-1], _X5 * step + _X6 * square + _X7 * fourth)
-    affine = step + _Y2 * square + _X4 * left + eighth
+    fourth = product(square[:, :-1], torch.add(_X1 * step, square, alpha=_X2))
+    left = torch.add(fourth, square, alpha=_X3)
+    right = torch.add(torch.add(_X5 * step, square, alpha=_X6), fourth, alpha=_X7)
+    rest = torch.add(torch.add(step, square, alpha=_Y2), left, alpha=_X4)
+    affine = product(left[:, :-1], right, rest)
     for _ in range(doublings):
-        affine = compose(affine, affine)
+        affine = product(affine[:, :-1], affine, 2.0 * affine)
     return affine

@@ -87,10 +87,9 @@ def _choice(kind: type[_Choice], value: Any, place: str) -> _Choice:
 class _PerImage:
     """A value that the file gives once, or once per image."""
 
-    def __init__(self, value: Any, place: str, number_of_images: int | None) -> None:
-        if isinstance(value, list):
-            if number_of_images is not None and len(value) != number_of_images:
-                raise ValueError(f"{place} lists {len(value)} values for {number_of_images} images")
+    def __init__(self, value: Any, place: str, number_of_images: int) -> None:
+        if isinstance(value, list) and len(value) != number_of_images:
+            raise ValueError(f"{place} lists {len(value)} values for {number_of_images} images")
         self._value, self._place = value, place
 
     def at(self, image: int) -> float:
@@ -142,9 +141,10 @@ def read_protocol_file(path: Path) -> SaturationSchedule:
         ]
     )
     preparation, recovery = root.take("preparation"), root.take("recovery", [])
+    player = _Player(number, field_strength)
     images = []
-    for index in range(number):
-        player = _Player(index, number, amplitudes[index], shifts[index], field_strength)
+    for b1_value, shift in zip(amplitudes.tolist(), shifts.tolist(), strict=True):
+        player.start_image(b1_value, shift)
         images.append(
             Image(
                 player.play(preparation, f"{path}, preparation"),
@@ -177,14 +177,20 @@ def read_protocol_file(path: Path) -> SaturationSchedule:
 
 
 class _Player:
-    """Writes out the events of one image."""
+    """Writes out the events of one image after the other."""
 
-    def __init__(
-        self, image: int, images: int, b1: float, offset: float, field_strength: float
-    ) -> None:
-        self._image, self._images, self._b1 = image, images, b1
-        self._saturated = not math.isnan(offset)
-        self._offset = offset * field_strength * GYROMAGNETIC_RATIO  # Hz
+    def __init__(self, images: int, field_strength: float) -> None:
+        self._images = images
+        self._image = -1
+        self._larmor_frequency = field_strength * GYROMAGNETIC_RATIO  # Hz per ppm
+        # How far the frames of past pulses have turned from that of the transmitter, rad.
+        self._turned = 0.0
+
+    def start_image(self, b1: float, offset: float) -> None:
+        """Go to the next image: ``b1`` in µT, ``offset`` in ppm, NaN without saturation."""
+        self._image += 1
+        self._b1, self._saturated = b1, not math.isnan(offset)
+        self._offset = offset * self._larmor_frequency
 
     def play(self, steps: Any, place: str) -> tuple[Event, ...]:
         if not isinstance(steps, list):
@@ -234,21 +240,20 @@ class _Player:
         section.finish()
         return train
 
-    @staticmethod
-    def _pulse(section: _Section) -> Pulse:
+    def _pulse(self, section: _Section) -> Pulse:
         """A block pulse at the water frequency, given by its flip angle."""
         duration = section.number("duration", minimum=1e-9)
         amplitude = section.number("flip_angle") / 360 / duration / GYROMAGNETIC_RATIO
         phase = math.radians(section.number("phase", 0.0))
         section.finish()
-        return Pulse((amplitude,), (0.0,), duration, 0.0, phase)
+        return Pulse((amplitude,), (0.0,), duration, 0.0, phase - self._turned)
 
     def _pulse_train(self, section: _Section) -> list[Event]:
         pulses, gap = section.whole("pulses"), section.number("gap", 0.0, minimum=0.0)
         duration = section.number("duration", minimum=1e-9)
         shape = section.take("shape", "block")
         lock = section.take("spin_lock", None)
-        step = math.radians(section.number("phase_increment", 0.0))
+        step = section.optional_number("phase_increment")
         amplitudes = _shape(shape, self._b1, section.place)
         tips = None
         if isinstance(lock, dict):
@@ -270,7 +275,9 @@ class _Player:
             angle = math.atan(self._b1 * GYROMAGNETIC_RATIO / self._offset)
         events: list[Event] = []
         for index in range(pulses):
-            phase = step * index
+            # Without a phase cycle each pulse takes up the phase at which the last one ended.
+            phase = 0.0 if step is None else math.radians(step) * (index + 1) - self._turned
+            self._turned += 2 * math.pi * self._offset * duration
             if lock is None:
                 sample = duration / len(amplitudes)
                 zeros = (0.0,) * len(amplitudes)

@@ -12,14 +12,15 @@ frequency of every pool, so that the spectrum moves to positive offsets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Literal
 
 import torch
 
-from models.cest_mt.evolution import Evolution
+from models.cest_mt.evolution import Evolution, structure
+from models.cest_mt.generator import Generators
 from models.cest_mt.pools import PoolModel, Value
-from models.cest_mt.schedule import Image, SaturationSchedule
+from models.cest_mt.schedule import Event, Image, SaturationSchedule
 
 GapPhase = Literal["pulseq", "rf_frame"]
 
@@ -93,7 +94,8 @@ def simulate(
             else column.expand(min(chunk, voxels - start))
             for column in columns
         ]
-        evolution = Evolution(pools, part, schedule.larmor_frequency, gap_phase, matrices)
+        generators = Generators(pools, part, schedule.larmor_frequency)
+        evolution = Evolution(generators, gap_phase == "rf_frame", matrices)
         if teacher is not None:
             signal = _taught(evolution, schedule.images, teacher[start : start + chunk].T)
         elif schedule.relaxed_start:
@@ -130,11 +132,13 @@ def _prepared(evolution: Evolution, images: Sequence[Image], state: torch.Tensor
     return evolution.water(_grouped(evolution, [image.preparation for image in images], state))
 
 
-def _grouped(evolution: Evolution, sequences: Sequence[tuple], state: torch.Tensor) -> torch.Tensor:
+def _grouped(
+    evolution: Evolution, sequences: Sequence[Sequence[Event]], state: torch.Tensor
+) -> torch.Tensor:
     """Play one sequence of events per image; images of the same structure go together."""
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for index, events in enumerate(sequences):
-        groups.setdefault(evolution.structure(events), []).append(index)
+        groups.setdefault(structure(events), []).append(index)
     if len(groups) == 1:
         return evolution.play(sequences, state)
     parts, order = [], []
