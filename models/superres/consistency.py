@@ -39,7 +39,7 @@ class Consistency:
 BEFORE_NETWORK = Consistency((0.02, 0.4, 0.5))
 """From interpolated maps: anything that tissue can be."""
 
-AFTER_NETWORK = Consistency((0.02, 0.06, 0.1))
+AFTER_NETWORK = Consistency((0.02, 0.06, 0.1), rounds=2, iterations=8)
 """From the network's maps: what noise and its errors can be."""
 
 
@@ -91,7 +91,8 @@ def gauss_newton(scaled: ScaledStudy, maps: Tensor, settings: Consistency) -> Te
             scale = (
                 1 / guide_sd(scaled, signal.unsqueeze(1).expand(-1, 2, *signal.shape[1:]))[:, index]
             )
-            row = derivative * (scale * mask[:, 0]).unsqueeze(1)
+            scale = scale * mask[:, 0] * scaled.trust[:, index].sqrt()
+            row = derivative * scale.unsqueeze(1)
             difference = (scaled.guides[:, index] - signal) * scale
             right = right + row * difference.clamp(-20, 20).unsqueeze(1)
             rows.append(row)

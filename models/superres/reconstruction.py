@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from models.superres.consistency import AFTER_NETWORK, BEFORE_NETWORK, gauss_newton
+from models.superres.disagreement import balanced
 from models.superres.network import SMALLEST, Evidence, bounded, per_map
 from models.superres.study import ScaledStudy, Study, rescaled, scale_guides
 
@@ -23,6 +24,9 @@ STAGES = 2
 
 INITIAL_PROJECTIONS = 10
 """Projections on the measured maps before anything else."""
+
+SMALLEST_START = (0.1, 250.0, 35.0)
+"""PD, T1 in ms and T2 in ms to start from at least: far below TE, T2 no longer moves the signal."""
 
 INITIAL_ROUNDS = 3
 """Gauss-Newton rounds before the network is first applied, the guide scale renewed in each."""
@@ -54,7 +58,7 @@ def initial_maps(scaled: ScaledStudy) -> Tensor:
     for _ in range(INITIAL_PROJECTIONS):
         residual = scaled.study.maps - scaled.truncation(maps)
         maps = bounded(maps + scaled.truncation.interpolate(residual)) * scaled.study.mask
-    return torch.maximum(maps, per_map(SMALLEST, maps)) * scaled.study.mask
+    return torch.maximum(maps, per_map(SMALLEST_START, maps)) * scaled.study.mask
 
 
 def evidence(scaled: ScaledStudy, maps: Tensor) -> Evidence:
@@ -69,6 +73,7 @@ def evidence(scaled: ScaledStudy, maps: Tensor) -> Evidence:
             signal, derivative = sequence.sensitivities(positive)
             synthetic.append(signal)
             sensitivities.append(derivative)
+    explained = torch.stack(synthetic, 1) * scaled.study.mask
     residual = scaled.study.maps - scaled.truncation(maps)
     in_plane = scaled.truncation.factors[-2:]
     factor = torch.full((len(maps), 1), (in_plane[0] * in_plane[1]) ** 0.5, dtype=maps.dtype)
@@ -76,8 +81,10 @@ def evidence(scaled: ScaledStudy, maps: Tensor) -> Evidence:
         maps,
         scaled.interpolated,
         scaled.truncation.interpolate(residual) * scaled.study.mask,
-        scaled.guides,
-        torch.stack(synthetic, 1) * scaled.study.mask,
+        torch.where(
+            scaled.trust < 1, explained + scaled.trust * (scaled.guides - explained), scaled.guides
+        ),
+        explained,
         torch.stack(sensitivities, 1) * scaled.study.mask.unsqueeze(1),
         scaled.noise,
         scaled.study.mask,
@@ -103,7 +110,9 @@ def physics_start(study: Study, order: int = 2) -> tuple[ScaledStudy, Tensor]:
     return scaled, maps
 
 
-def reconstruct(study: Study, step: Step, order: int = 2, stages: int = STAGES) -> list[Stage]:
+def reconstruct(
+    study: Study, step: Step, order: int = 2, stages: int = STAGES, finish: bool = True
+) -> list[Stage]:
     """Super-resolved maps of slices or of a volume; the last stage has the result.
 
     Args:
@@ -111,6 +120,7 @@ def reconstruct(study: Study, step: Step, order: int = 2, stages: int = STAGES) 
         step: the network.
         order: degree of the guides' bias field polynomial.
         stages: times that the network is applied.
+        finish: whether physics follows the last stage too; training does without.
 
     Raises:
         ValueError: if a guide does not show what the maps show.
@@ -118,11 +128,14 @@ def reconstruct(study: Study, step: Step, order: int = 2, stages: int = STAGES) 
     with torch.no_grad():
         scaled, maps = physics_start(study, order)
     results = []
-    for _ in range(stages):
+    for stage in range(stages):
         learned = step(evidence(scaled, maps))
+        if stage == stages - 1 and not finish:
+            results.append(Stage(scaled, maps, learned, learned))
+            break
         with torch.no_grad():
             after = gauss_newton(scaled, learned, AFTER_NETWORK)
             results.append(Stage(scaled, maps, learned, after))
-            scaled = rescaled(scaled, after, order)
+            scaled = balanced(rescaled(scaled, after, order), after)
         maps = after
     return results

@@ -1,6 +1,6 @@
-"""Voxelwise L-BFGS on the two losses: what the network is compared with, and refines from.
+"""One case by the two losses alone: refinement of the network's maps, and the peer without one.
 
-It has no network and no prior: the maps that best explain one case's guides and measured maps.
+The peer is L-BFGS on voxels, without a network and without a prior.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.superres.consistency import guide_sd
+from models.superres.consistency import AFTER_NETWORK, gauss_newton, guide_sd
 from models.superres.network import LOWER, SMALLEST, UPPER, per_map
 from models.superres.study import ScaledStudy, signals
 
@@ -59,3 +59,19 @@ def voxelwise_lbfgs(
 
     optimiser.step(objective)
     return physical().detach()
+
+
+def refine(scaled: ScaledStudy, maps: Tensor, rounds: int = 6) -> Tensor:
+    """Refines one case with the two losses, from the network's maps.
+
+    Args:
+        scaled: the study as its guides were scaled for ``maps``.
+        maps: (images, 3, *shape) the network's result.
+        rounds: Gauss–Newton rounds; each starts from, and stays near, the maps of the one before.
+
+    Returns:
+        (images, 3, *shape), within the bounds, zero outside the mask.
+    """
+    for _ in range(rounds):
+        maps = gauss_newton(scaled, maps, AFTER_NETWORK)
+    return maps

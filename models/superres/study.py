@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.superres.degradation import KSpaceTruncation
 from models.superres.guide_scale import guide_field
-from models.superres.network import SMALLEST, per_map
+from models.superres.network import SMALLEST, bounded, per_map
 from models.superres.signal import WeightedSequence
 
 
@@ -55,6 +55,7 @@ class ScaledStudy:
         fields: (images, 2, *shape) what the guides were divided by; ones where missing.
         noise: (images, 2) SD of the guides in units of PD; 0 where missing.
         interpolated: (images, 3, *shape) the measured maps on the high-resolution grid.
+        trust: (images, 2, *shape) weight of each guide, below 1 where it contradicts the maps.
     """
 
     study: Study
@@ -63,6 +64,7 @@ class ScaledStudy:
     fields: Tensor
     noise: Tensor
     interpolated: Tensor
+    trust: Tensor
 
 
 def signals(sequences: tuple[WeightedSequence | None, ...], maps: Tensor) -> Tensor:
@@ -136,7 +138,13 @@ def scale_guides(study: Study, order: int = 0) -> ScaledStudy:
     weight = homogeneous_weight(study.maps, truncation(study.mask[:, 0]))
     guides, fields, noise = _divided(study, signals(study.sequences, study.maps), weight, order)
     return ScaledStudy(
-        study, truncation, guides, fields, noise, truncation.interpolate(study.maps) * study.mask
+        study,
+        truncation,
+        guides,
+        fields,
+        noise,
+        truncation.interpolate(study.maps) * study.mask,
+        torch.ones_like(guides),
     )
 
 
@@ -153,6 +161,9 @@ def rescaled(scaled: ScaledStudy, maps: Tensor, order: int = 2) -> ScaledStudy:
     """
     study, truncation = scaled.study, scaled.truncation
     weight = (truncation(study.mask[:, 0]) > 0.95).to(maps.dtype)
+    # A wrong scale has moved the maps so far as they may move; what was measured has not moved.
+    correction = truncation.interpolate(study.maps - truncation(maps))
+    maps = bounded(maps + correction) * study.mask
     guides, fields, noise = _divided(
         study, truncation(signals(study.sequences, maps)), weight, order
     )

@@ -40,8 +40,6 @@ class TrainingSettings:
         guide_weight: weight of guide synthesis.
         map_weight: weight of low-resolution consistency.
         one_guide: share of steps in which one of the two guides is missing.
-        guides: guides that exist at all (the ablation trains without one).
-        measured_maps: whether the network is given the low-resolution maps (ablation).
         seed: of phantoms, studies and weights.
     """
 
@@ -55,8 +53,6 @@ class TrainingSettings:
     guide_weight: float = 1.0
     map_weight: float = 1.0
     one_guide: float = 0.3
-    guides: tuple[bool, bool] = (True, True)
-    measured_maps: bool = True
     seed: int = 1
 
 
@@ -98,10 +94,10 @@ def _batch(phantoms: Tensor, random: np.random.Generator, size: int) -> Tensor:
 
 
 def _guides(settings: TrainingSettings, random: np.random.Generator) -> tuple[bool, bool]:
-    if all(settings.guides) and random.random() < settings.one_guide:
+    if random.random() < settings.one_guide:
         first = bool(random.random() < 0.5)
         return first, not first
-    return settings.guides
+    return True, True
 
 
 def study_losses(
@@ -113,10 +109,10 @@ def study_losses(
     study = training.study
 
     def apply(told: Evidence) -> Tensor:
-        return network(*(told if settings.measured_maps else without_measured_maps(told)))
+        return network(*told)
 
     guide_loss = map_loss = torch.zeros(())
-    for weight, stage in zip(STAGE_WEIGHTS, reconstruct(study, apply), strict=True):
+    for weight, stage in zip(STAGE_WEIGHTS, reconstruct(study, apply, finish=False), strict=True):
         predicted = stage.learned
         synthetic = signals(study.sequences, predicted)
         guide_loss = guide_loss + weight * guide_synthesis(
@@ -126,14 +122,6 @@ def study_losses(
             predicted, training.measured, training.truncation, study.mask, training.map_noise
         )
     return guide_loss / sum(STAGE_WEIGHTS), map_loss / sum(STAGE_WEIGHTS)
-
-
-def without_measured_maps(told: Evidence) -> Evidence:
-    """Evidence that hides the measured maps, for the ablation."""
-    return told._replace(
-        interpolated=torch.zeros_like(told.interpolated),
-        map_residual=torch.zeros_like(told.map_residual),
-    )
 
 
 def train(

@@ -1,0 +1,113 @@
+"""Where guides and measured maps cannot both be true, and how far the result is from each.
+
+The residuals are in SD of what noise and model explain; a patch of large ones is not noise. There
+a guide, with its many voxels, would outweigh the maps. Both then get the same weight, so that a
+lesion that only one of them shows stays in the result, and stays flagged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.superres.consistency import guide_sd
+from models.superres.network import SMALLEST, per_map
+from models.superres.study import ScaledStudy, signals
+
+FLAGGED = 3.0
+"""Local root mean square residual, in SD, from which guides and maps disagree."""
+
+MAP_MODEL_ERROR = 0.02
+"""SD of the measured maps beyond noise, over their value: a scan averages signals, not maps."""
+
+GUIDE_MODEL_ERROR = 0.03
+"""SD of the guides beyond noise and the error in ``consistency.py``, over their signal."""
+
+_WINDOW = 5
+
+
+class Residuals(NamedTuple):
+    """What the maps leave unexplained, in SD.
+
+    Attributes:
+        guides: (images, 2, *shape) acquired minus synthesised; zeros where missing.
+        maps: (images, 3, *low_shape) measured minus truncated.
+    """
+
+    guides: Tensor
+    maps: Tensor
+
+
+def residuals(scaled: ScaledStudy, maps: Tensor) -> Residuals:
+    """Residuals of maps (images, 3, *shape) in SD of noise and model."""
+    study = scaled.study
+    synthetic = signals(study.sequences, maps)
+    sd = (guide_sd(scaled, synthetic) ** 2 + (GUIDE_MODEL_ERROR * synthetic) ** 2).sqrt()
+    guides = (scaled.guides - synthetic) / sd.clamp_min(1e-6) * study.mask
+    noise = study.map_noise.view(*study.map_noise.shape, *[1] * (maps.ndim - 2))
+    sd = (noise**2 + (MAP_MODEL_ERROR * study.maps) ** 2).sqrt()
+    inside = (scaled.truncation(study.mask) > 0.5).to(maps.dtype)
+    return Residuals(guides, (study.maps - scaled.truncation(maps)) / sd * inside)
+
+
+def _local_rms(values: Tensor, mask: Tensor) -> Tensor:
+    pool = functional.avg_pool3d if values.ndim == 5 else functional.avg_pool2d
+    window = [_WINDOW if n >= _WINDOW else 1 for n in values.shape[2:]]
+    padding = [w // 2 for w in window]
+
+    def mean(images: Tensor) -> Tensor:
+        return pool(images, window, stride=1, padding=padding)
+
+    inside = mean(mask.expand(len(values), 1, *values.shape[2:]))
+    return (mean(values**2 * mask) / inside.clamp_min(1e-3)).sqrt() * mask
+
+
+def disagreement(scaled: ScaledStudy, maps: Tensor) -> Tensor:
+    """Local disagreement (images, 1, *shape), in SD: the largest over guides and measured maps.
+
+    Above ``FLAGGED`` the sources disagree, or a signal equation does not hold.
+
+    Args:
+        scaled: the study as its guides were scaled for ``maps``.
+        maps: (images, 3, *shape) the result.
+    """
+    left = residuals(scaled, maps)
+    mask = scaled.study.mask
+    of_guides = _local_rms(left.guides, mask).amax(1, keepdim=True)
+    inside = (scaled.truncation(mask) > 0.5).to(maps.dtype)
+    of_maps = _local_rms(left.maps, inside).amax(1, keepdim=True)
+    nearest = functional.interpolate(of_maps, size=scaled.study.shape, mode="nearest")
+    return torch.maximum(of_guides, nearest) * mask
+
+
+def balanced(scaled: ScaledStudy, maps: Tensor) -> ScaledStudy:
+    """The same study with guides that weigh no more than the maps where the two disagree.
+
+    A guide's weight is its information on ln T1 and ln T2 of a voxel, that of the maps the
+    information of a low-resolution voxel shared among the voxels in it.
+
+    Args:
+        scaled: the study as its guides were scaled for ``maps``.
+        maps: (images, 3, *shape) converged maps.
+    """
+    study = scaled.study
+    gate = ((disagreement(scaled, maps) - FLAGGED) / FLAGGED).clamp(0, 1)
+    positive = torch.maximum(maps, per_map(SMALLEST, maps))
+    sd = guide_sd(scaled, signals(study.sequences, maps)).clamp_min(1e-6)
+    noise = study.map_noise.view(*study.map_noise.shape, *[1] * (maps.ndim - 2))
+    of_maps = (positive / noise)[:, 1:] ** 2
+    for factor in scaled.truncation.factors:
+        of_maps = of_maps / factor
+    trust = []
+    for index, sequence in enumerate(study.sequences):
+        if sequence is None:
+            trust.append(torch.ones_like(maps[:, 0]))
+            continue
+        of_guide = (sequence.sensitivities(positive)[1][:, 1:] / sd[:, index].unsqueeze(1)) ** 2
+        shared = (of_guide * of_maps).sum(1) / of_guide.square().sum(1).clamp_min(1e-12)
+        trust.append(1 - gate[:, 0] * (1 - shared.clamp(max=1)))
+    return replace(scaled, trust=torch.stack(trust, 1))
