@@ -9,8 +9,10 @@ from models.cest_mt.schedule import SaturationSchedule, load_schedule
 from operators.ingest.frames import Frame
 from operators.vocabulary.refusal import Refusal
 
-_SAME = 0.01
+_SAME_SETTING = 0.01
 """Relative difference between protocol and header that is put down to rounding."""
+_SAME_FIELD = 0.05
+"""A magnet of "3 T" has 2.89 T at one vendor and 3.0 T at others."""
 
 
 @lru_cache(maxsize=32)
@@ -49,14 +51,15 @@ def schedule_of(protocol: str, volumes: Sequence[Sequence[Frame]]) -> Saturation
         )
     header = volumes[0][0].header
     checks = schedule.checks
-    for name, unit, expected, found in (
-        ("repetition time", "ms", checks.repetition_time, header.number("RepetitionTime")),
-        ("flip angle", "°", checks.flip_angle, header.number("FlipAngle")),
-        ("field strength", "T", checks.field_strength, header.number("MagneticFieldStrength")),
+    for name, unit, expected, keyword, tolerance in (
+        ("repetition time", "ms", checks.repetition_time, "RepetitionTime", _SAME_SETTING),
+        ("flip angle", "°", checks.flip_angle, "FlipAngle", _SAME_SETTING),
+        ("field strength", "T", checks.field_strength, "MagneticFieldStrength", _SAME_FIELD),
     ):
         if expected is None:
             continue
-        if found is None or abs(found - expected) > _SAME * abs(expected):
+        found = header.number(keyword)
+        if found is None or abs(found - expected) > tolerance * abs(expected):
             shown = "not stated" if found is None else f"{found:g} {unit}"
             raise Refusal(
                 "saturation-protocol-mismatch",

@@ -16,8 +16,10 @@ def csa_header(**values) -> bytes:
     """A CSA header of type 2 with elements of text."""
     content = b"SV10\4\3\2\1" + struct.pack("<II", len(values), 77)
     for name, texts in values.items():
-        vr = b"SH\0\0" if name.endswith("Text") else b"DS\0\0"
-        content += struct.pack("<64si4siii", name.encode(), len(texts), vr, 3, 6, 77)
+        vr = {"AcquisitionMatrixText": b"SH\0\0", "NumberOfImagesInMosaic": b"IS\0\0"}
+        content += struct.pack(
+            "<64si4siii", name.encode(), len(texts), vr.get(name, b"DS\0\0"), 3, 6, 77
+        )
         for index in range(6):
             text = texts[index].encode() + b"\0" if index < len(texts) else b""
             content += struct.pack("<4i", len(text), len(text), 77, len(text))
