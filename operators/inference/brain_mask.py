@@ -59,8 +59,9 @@ def otsu_threshold(values: np.ndarray) -> float:
 def foreground_mask(image: np.ndarray) -> np.ndarray:
     """Voxels that are brighter than air.
 
-    Generous on purpose: the threshold is half of that between dark and bright, or where air is
-    brighter than that, six robust SDs above the median of all that is dark.
+    Generous on purpose, as the masks of scanners are: the threshold is six robust SDs above the
+    median of all that is dark, but at least a tenth of the threshold between dark and bright
+    (where air was set to zero) and at most that.
 
     Args:
         image: (slices, rows, columns), finite.
@@ -72,7 +73,7 @@ def foreground_mask(image: np.ndarray) -> np.ndarray:
     dark = image[image <= between]
     air = float(np.median(dark))
     spread = _MAD_TO_SD * float(np.median(np.abs(dark - air)))
-    foreground = image > min(between, max(between / 2, air + AIR_DEVIATIONS * spread))
+    foreground = image > min(between, max(between / 10, air + AIR_DEVIATIONS * spread))
     return np.stack([ndimage.binary_fill_holes(plane) for plane in foreground])
 
 
@@ -96,14 +97,24 @@ def brain_mask(image: np.ndarray, spacing: tuple[float, float, float]) -> np.nda
     if found == 0:
         return np.zeros(image.shape, dtype=bool)
     largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    # Smoothing has moved the rim outwards, so the image itself decides there.
+    bright &= image > BRAIN_THRESHOLD * otsu_threshold(image)
     body = bright & _within(largest, spacing, OPENING_RADIUS)
-    closed = body | _erode(_within(body, spacing, CLOSING_RADIUS), spacing, CLOSING_RADIUS)
-    return np.stack([ndimage.binary_fill_holes(plane) for plane in closed])
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in _close(body, spacing)])
 
 
 def _within(mask: np.ndarray, spacing: tuple[float, float, float], radius: float) -> np.ndarray:
     """Voxels at most ``radius`` mm from ``mask``, by distance transform: any ball, one price."""
     return ndimage.distance_transform_edt(~mask, sampling=spacing) <= radius
+
+
+def _close(mask: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """Fill clefts narrower than the ball, as if the body went on beyond the image."""
+    margins = [int(CLOSING_RADIUS // step) + 1 for step in spacing]
+    padded = np.pad(mask, [(margin, margin) for margin in margins], mode="edge")
+    eroded = _erode(_within(padded, spacing, CLOSING_RADIUS), spacing, CLOSING_RADIUS)
+    inner = tuple(slice(margin, -margin) for margin in margins)
+    return mask | eroded[inner]
 
 
 def _erode(mask: np.ndarray, spacing: tuple[float, float, float], radius: float) -> np.ndarray:

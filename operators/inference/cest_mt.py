@@ -19,9 +19,9 @@ from operators.inference.cest_mt_findings import VoxelEstimates, estimate_findin
 from operators.inference.condition_maps import ConditionMap, condition_map
 from operators.inference.network_choice import SIGNAL, Networks, choose_networks
 from operators.inference.onnx_session import CHUNK_VOXELS, Device, OnnxSession
-from operators.inference.pixel_check import check_pixels
+from operators.inference.pixel_check import check_pixels, repeated_volumes
 from operators.inference.saturation_check import reference_image, saturation_findings
-from operators.inference.segments import regions
+from operators.inference.segments import brain_of, regions
 from operators.inference.settings import CestMtSettings
 from operators.vocabulary.acquisition import Acquisition, SeriesKind
 from operators.vocabulary.finding import Finding
@@ -125,6 +125,7 @@ def _analyse(
     signals = acquisition.volume().array
     read = time.perf_counter()
     check_pixels(signals)
+    findings += repeated_volumes(signals)
     reference = reference_image(signals, schedule)
     foreground = foreground_mask(reference)
     region = foreground & (reference > 0)
@@ -141,9 +142,8 @@ def _analyse(
     loaded = time.perf_counter()
     estimates = estimate(signals, region, conditions, networks, sessions)
     inferred = time.perf_counter()
-    segments = regions(
-        reference, estimates.analysed, acquisition.geometry, acquisition.source.header
-    )
+    brain = brain_of(reference, acquisition.geometry, acquisition.source.header)
+    segments = regions(brain, estimates.analysed, acquisition.geometry)
     findings += estimate_findings(estimates, networks, conditions, segments[0], sessions[0])
     sources = [one.source for one in conditions.values() if one.source is not None]
     return PipelineResult(

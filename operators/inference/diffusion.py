@@ -15,8 +15,8 @@ from operators.inference.brain_mask import foreground_mask
 from operators.inference.diffusion_findings import fit_findings, outlier_findings
 from operators.inference.gradient_check import UNWEIGHTED_BELOW, check_gradients, shells
 from operators.inference.outlier_volumes import outlier_slices, outlier_volumes
-from operators.inference.pixel_check import check_pixels
-from operators.inference.segments import regions
+from operators.inference.pixel_check import check_pixels, repeated_volumes
+from operators.inference.segments import brain_of, regions
 from operators.inference.settings import DiffusionSettings
 from operators.inference.volume_fit import MAPS, fit_volume
 from operators.vocabulary.acquisition import Acquisition, GradientTable, SeriesKind
@@ -78,11 +78,16 @@ def _analyse(
     signals = acquisition.volume().array
     read = time.perf_counter()
     check_pixels(signals)
+    findings += repeated_volumes(signals)
     image = least_weighted_image(signals, table.b_values)
-    foreground = foreground_mask(image)
+    brain = brain_of(image, acquisition.geometry, acquisition.source.header)
+    mask = foreground_mask(image)
+    if brain is not None:
+        mask |= brain
+    region = mask if brain is None else brain
     minimum = _minimum_signal(signals, settings)
     masked = time.perf_counter()
-    fit = fit_volume(signals, table, foreground, settings.fit, minimum)
+    fit = fit_volume(signals, table, mask, region, settings.fit, minimum)
     numbers = shells(table.b_values)
     slices = outlier_slices(fit.bias, fit.voxels, numbers)
     volumes = outlier_volumes(fit.deviation, fit.voxels, numbers)
@@ -92,10 +97,10 @@ def _analyse(
         table = GradientTable(table.b_values[kept], table.directions[kept])
         check_gradients(table)
         signals = signals[..., kept]
-        fit = fit_volume(signals, table, foreground, settings.fit, minimum)
+        fit = fit_volume(signals, table, mask, region, settings.fit, minimum)
     fitted = time.perf_counter()
-    segments = regions(image, fit.analysed, acquisition.geometry, acquisition.source.header)
-    findings += fit_findings(fit, signals, table, segments[0], minimum)
+    segments = regions(brain, fit.analysed, acquisition.geometry)
+    findings += fit_findings(fit, signals, table, segments[0].name, minimum)
     return PipelineResult(
         pipeline=PIPELINE,
         maps=tuple(

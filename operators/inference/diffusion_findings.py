@@ -9,7 +9,6 @@ from operators.inference.volume_fit import VolumeFit
 from operators.vocabulary.acquisition import GradientTable
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.quantity import QUANTITIES
-from operators.vocabulary.result import Segment
 
 #: Below this many noise SDs the Rician bias of a magnitude exceeds some 5 %
 #: (Gudbjartsson and Patz, Magn. Reson. Med. 34:910 (1995), doi 10.1002/mrm.1910340618).
@@ -54,11 +53,7 @@ def outlier_findings(slices: np.ndarray, volumes: np.ndarray, action: str) -> li
 
 
 def fit_findings(
-    fit: VolumeFit,
-    signals: np.ndarray,
-    table: GradientTable,
-    region: Segment,
-    minimum_signal: float,
+    fit: VolumeFit, signals: np.ndarray, table: GradientTable, region: str, minimum_signal: float
 ) -> list[Finding]:
     """Replaced values, values beyond what is possible, and signals at the noise floor.
 
@@ -66,19 +61,25 @@ def fit_findings(
         fit: of the series.
         signals: (slices, rows, columns, volumes), as fitted.
         table: of those volumes.
-        region: where signals are compared with the noise.
+        region: name of ``fit.region``, in which voxels are counted.
         minimum_signal: as which smaller signals were fitted.
     """
-    fitted = int(np.count_nonzero(fit.fitted))
-    if not fit.analysed.any():
+    voxels = int(np.count_nonzero(fit.region))
+    if not (fit.region & fit.analysed).any():
         return [
             Finding(
                 "nothing-analysed",
-                f"None of the {fitted} voxels above the background could be analysed.",
+                f"None of {voxels} voxels ({region}) could be analysed.",
                 Severity.ERROR,
             )
         ]
-    counts = [
+    counts = {
+        QUANTITIES[name].label: int(np.count_nonzero(outside & fit.region))
+        for name, outside in fit.outside.items()
+    }
+    impossible = ", ".join(f"{label}: {number}" for label, number in counts.items() if number)
+    findings = []
+    for flagged, code, text in (
         (
             fit.raised_signals,
             "signal-below-minimum",
@@ -89,27 +90,29 @@ def fit_findings(
             "negative-eigenvalue",
             "have a negative eigenvalue, taken as zero in the scalars",
         ),
-        (fit.unweighted, "weights-singular", "have the ordinary instead of the weighted fit"),
-    ]
-    outside = {QUANTITIES[name].label: number for name, number in fit.outside.items() if number}
-    counts.append(
         (
-            int(np.count_nonzero(fit.fitted & ~fit.analysed)),
+            fit.unweighted,
+            "weights-singular",
+            "have the ordinary fit, because the weighted equations are singular",
+        ),
+        (
+            ~fit.analysed,
             "value-impossible",
-            f"have an impossible value ({', '.join(f'{k}: {n}' for k, n in outside.items())}): "
-            "left as fitted, or 0 where not finite, and out of the segments",
-        )
-    )
-    findings = [
-        Finding(
-            code,
-            f"{number} of {fitted} voxels ({number / fitted:.2%}) {text}.",
-            Severity.WARNING if number > NOTABLE * fitted else Severity.INFORMATION,
-        )
-        for number, code, text in counts
-        if number
-    ]
-    return findings + _noise_floor(fit, signals, table, region.volume.array > 0)
+            f"have an impossible value ({impossible}): left as fitted, or 0 where not finite, "
+            "and out of the segments",
+        ),
+    ):
+        number = int(np.count_nonzero(flagged & fit.region))
+        if number:
+            severity = Severity.WARNING if number > NOTABLE * voxels else Severity.INFORMATION
+            findings.append(
+                Finding(
+                    code,
+                    f"{number} of {voxels} voxels ({region}, {number / voxels:.2%}) {text}.",
+                    severity,
+                )
+            )
+    return findings + _noise_floor(fit, signals, table, fit.region & fit.analysed)
 
 
 def _noise_floor(

@@ -19,10 +19,10 @@ VOLUME_DEVIATIONS = 4.0
 LEAST_RATIO = 2.0
 #: How many robust SDs a slice's bias must stand out by, and by how much at least.
 SLICE_DEVIATIONS = 6.0
-LEAST_BIAS = 0.1
+LEAST_BIAS = 0.15
 #: Shells of fewer volumes, and slices of fewer voxels, are not judged.
 LEAST_VOLUMES = 5
-LEAST_VOXELS = 50
+LEAST_VOXELS = 200
 
 _MAD_TO_SD = 1.4826
 

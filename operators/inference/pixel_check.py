@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.refusal import Refusal
 
 
@@ -35,3 +36,27 @@ def check_pixels(signals: np.ndarray) -> None:
             "hold no value above zero",
             "Send the series again, complete.",
         )
+
+
+def repeated_volumes(signals: np.ndarray) -> list[Finding]:
+    """Volumes that hold the same pixels as an earlier one, which noise makes impossible.
+
+    Args:
+        signals: (slices, rows, columns, volumes).
+    """
+    first: dict[bytes, int] = {}
+    repeated = []
+    for index in range(signals.shape[-1]):
+        middle = signals[signals.shape[0] // 2, :, :, index].tobytes()
+        earlier = first.setdefault(middle, index)
+        if earlier != index and np.array_equal(signals[..., index], signals[..., earlier]):
+            repeated.append(f"{index + 1} (as {earlier + 1})")
+    if not repeated:
+        return []
+    return [
+        Finding(
+            "volumes-repeated",
+            f"Volumes {', '.join(repeated)} hold the same pixels as an earlier volume.",
+            Severity.ERROR,
+        )
+    ]

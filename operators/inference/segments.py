@@ -22,16 +22,29 @@ def shows_head(header: Dataset) -> bool:
     return part.replace(" ", "").upper() in _HEADS
 
 
-def regions(
-    image: np.ndarray, analysed: np.ndarray, geometry: hd.VolumeGeometry, header: Dataset
-) -> tuple[Segment, ...]:
-    """The analysed voxels, and the brain among them where the series shows a head.
+def brain_of(image: np.ndarray, geometry: hd.VolumeGeometry, header: Dataset) -> np.ndarray | None:
+    """The brain, or None where the series shows no head or no brain is found in it.
 
     Args:
         image: (slices, rows, columns) bright in the brain: b0 or M0.
+        geometry: its grid.
+        header: of the series.
+    """
+    if not shows_head(header):
+        return None
+    brain = brain_mask(image, geometry.spacing)
+    return brain if brain.any() else None
+
+
+def regions(
+    brain: np.ndarray | None, analysed: np.ndarray, geometry: hd.VolumeGeometry
+) -> tuple[Segment, ...]:
+    """The analysed voxels, and before them the brain among them where there is one.
+
+    Args:
+        brain: boolean (slices, rows, columns), of :func:`brain_of`.
         analysed: boolean, same shape.
         geometry: grid of both.
-        header: of the series.
     """
     found = [
         Segment(
@@ -41,15 +54,14 @@ def regions(
             geometry.with_array(analysed.astype(np.uint8)),
         )
     ]
-    if shows_head(header):
-        brain = brain_mask(image, geometry.spacing) & analysed
+    if brain is not None:
         found.insert(
             0,
             Segment(
                 "Brain",
                 codes.SCT.AnatomicalStructure,
                 codes.SCT.Brain,
-                geometry.with_array(brain.astype(np.uint8)),
+                geometry.with_array((brain & analysed).astype(np.uint8)),
             ),
         )
     return tuple(found)

@@ -51,35 +51,39 @@ class VolumeFit:
         colour: uint8 (slices, rows, columns, 3) colour FA.
         fitted: boolean (slices, rows, columns), the voxels that were fitted.
         analysed: those of which every map is finite and physically possible.
-        deviation: (slices, volumes) median absolute residual.
-        bias: (slices, volumes) median residual over median predicted signal.
-        voxels: (slices,) number of fitted voxels.
+        region: those over which the residuals of a slice are summed up.
+        deviation: (slices, volumes) median absolute residual in the region.
+        bias: (slices, volumes) median residual over median predicted signal there.
+        voxels: (slices,) number of fitted voxels in the region.
         noise: float32 (slices, rows, columns) SD of the residuals; 0 where volumes are too
             few for it.
-        outside: by quantity name, number of voxels with a value outside its valid range.
-        raised_signals: voxels with a signal below the minimum.
-        raised_eigenvalues: voxels with an eigenvalue below the minimum.
-        unweighted: voxels of which the weighted equations were singular.
+        outside: by quantity name, boolean (slices, rows, columns): the value is outside its
+            valid range.
+        raised_signals: boolean, a signal was below the minimum.
+        raised_eigenvalues: boolean, an eigenvalue was below the minimum.
+        unweighted: boolean, the weighted equations were singular.
     """
 
     maps: dict[str, np.ndarray]
     colour: np.ndarray
     fitted: np.ndarray
     analysed: np.ndarray
+    region: np.ndarray
     deviation: np.ndarray
     bias: np.ndarray
     voxels: np.ndarray
     noise: np.ndarray
-    outside: dict[str, int]
-    raised_signals: int = 0
-    raised_eigenvalues: int = 0
-    unweighted: int = 0
+    outside: dict[str, np.ndarray]
+    raised_signals: np.ndarray
+    raised_eigenvalues: np.ndarray
+    unweighted: np.ndarray
 
 
 def fit_volume(
     signals: np.ndarray,
     table: GradientTable,
     mask: np.ndarray,
+    region: np.ndarray,
     method: Method = "weighted",
     minimum_signal: float = MINIMUM_SIGNAL,
     chunk_voxels: int = CHUNK_VOXELS,
@@ -89,7 +93,8 @@ def fit_volume(
     Args:
         signals: (slices, rows, columns, volumes).
         table: of the volumes.
-        mask: boolean (slices, rows, columns).
+        mask: boolean (slices, rows, columns), voxels to fit.
+        region: boolean, same shape: voxels of which the residuals are summed up (the brain).
         method: which least squares.
         minimum_signal: smaller signals are fitted as this one.
         chunk_voxels: how many are fitted at once; changes memory only.
@@ -101,14 +106,18 @@ def fit_volume(
         colour=np.zeros((*shape, 3), np.uint8),
         fitted=mask.copy(),
         analysed=np.zeros(shape, dtype=bool),
+        region=mask & region,
         deviation=np.zeros((shape[0], volumes)),
         bias=np.zeros((shape[0], volumes)),
-        voxels=mask.sum(axis=(1, 2)),
+        voxels=(mask & region).sum(axis=(1, 2)),
         noise=np.zeros(shape, np.float32),
-        outside=dict.fromkeys(MAPS, 0),
+        outside={name: np.zeros(shape, dtype=bool) for name in MAPS},
+        raised_signals=np.zeros(shape, dtype=bool),
+        raised_eigenvalues=np.zeros(shape, dtype=bool),
+        unweighted=np.zeros(shape, dtype=bool),
     )
     with single_threaded():
-        for position in np.flatnonzero(fit.voxels):
+        for position in np.flatnonzero(mask.any(axis=(1, 2))):
             _fit_slice(fitter, fit, signals, int(position), chunk_voxels)
     return fit
 
@@ -121,7 +130,10 @@ def _fit_slice(
     chunk_voxels: int,
 ) -> None:
     rows, columns = np.nonzero(fit.fitted[position])
-    step = -(-len(rows) // SAMPLE_VOXELS)
+    # Every so many voxels of the region, spread evenly over it.
+    counted = np.cumsum(fit.region[position, rows, columns]) * fit.region[position, rows, columns]
+    step = max(1, -(-int(fit.voxels[position]) // SAMPLE_VOXELS))
+    chosen = (counted > 0) & (counted % step == 0)
     sampled = []
     for start in range(0, len(rows), chunk_voxels):
         chunk = slice(start, start + chunk_voxels)
@@ -129,13 +141,14 @@ def _fit_slice(
         measured = torch.from_numpy(signals[place])
         found = fitter.fit(measured)
         _keep(fit, found, place)
-        # Every voxel whose number in the slice is a multiple of the step.
-        sample = slice(-start % step, None, step)
+        sample = torch.from_numpy(chosen[chunk])
         sampled.append(torch.stack((measured[sample].double(), found.residuals[sample])))
     signal, residual = torch.cat(sampled, dim=1).numpy()
-    fit.deviation[position] = np.median(np.abs(residual), axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        fit.bias[position] = np.median(residual, axis=0) / np.median(signal - residual, axis=0)
+    if len(signal):
+        fit.deviation[position] = np.median(np.abs(residual), axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            predicted = np.median(signal - residual, axis=0)
+            fit.bias[position] = np.median(residual, axis=0) / predicted
 
 
 def _keep(fit: VolumeFit, found: TensorFit, place: tuple[int, np.ndarray, np.ndarray]) -> None:
@@ -158,13 +171,13 @@ def _keep(fit: VolumeFit, found: TensorFit, place: tuple[int, np.ndarray, np.nda
         # Written so that values that are not numbers count as outside.
         inside = (single >= low) & (single <= high)
         possible &= inside
-        fit.outside[name] += int(np.count_nonzero(~inside))
+        fit.outside[name][place] = ~inside
         fit.maps[name][place] = np.where(np.isfinite(single), single, np.float32(0))
     fit.analysed[place] = possible
     fit.colour[place] = direction_colour(found.principal, anisotropy).numpy()
     if volumes > PARAMETERS:
         noise = (squares / (volumes - PARAMETERS)).sqrt().to(torch.float32).numpy()
         fit.noise[place] = np.where(np.isfinite(noise), noise, np.float32(0))
-    fit.raised_signals += int((found.raised_signals > 0).sum())
-    fit.raised_eigenvalues += int((found.raised_eigenvalues > 0).sum())
-    fit.unweighted += int(found.unweighted.sum())
+    fit.raised_signals[place] = (found.raised_signals > 0).numpy()
+    fit.raised_eigenvalues[place] = (found.raised_eigenvalues > 0).numpy()
+    fit.unweighted[place] = found.unweighted.numpy()

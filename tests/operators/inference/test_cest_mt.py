@@ -47,7 +47,7 @@ def pixels(head) -> np.ndarray:
     """M0 of 500 to 900 in the head; the last image at half of it; noise outside."""
     generator = np.random.default_rng(1)
     m0 = generator.uniform(500, 900, SHAPE)
-    factors = np.array([1.0, 1.0, 1.0, 1.0, 0.5])
+    factors = np.array([1.0, 1.0, 0.9999, 1.0001, 0.5])
     outside = generator.uniform(0, 5, (*SHAPE, IMAGES))
     return np.where(head[..., None], m0[..., None] * factors, outside).astype(np.float32)
 

@@ -121,14 +121,15 @@ def test_the_result_says_how_it_was_made(acquisition):
     assert set(result.timings) == {"read", "mask", "fit", "segments"}
 
 
-def test_good_data_give_no_warning(acquisition):
-    result = analyse_diffusion(acquisition, DiffusionSettings())
+def test_good_data_give_no_warning(acquisition_of, pixels, table):
+    body = acquisition_of(pixels, table, body_part="LIVER")
+    result = analyse_diffusion(body, DiffusionSettings())
     assert not [one for one in result.findings if one.severity is not Severity.INFORMATION]
 
 
 def test_chunks_do_not_change_values(pixels, table, head):
-    whole = fit_volume(pixels, table, head)
-    parts = fit_volume(pixels, table, head, chunk_voxels=37)
+    whole = fit_volume(pixels, table, head, head)
+    parts = fit_volume(pixels, table, head, head, chunk_voxels=37)
     for name in MAPS:
         assert np.allclose(whole.maps[name], parts.maps[name], rtol=1e-5, atol=1e-10)
     assert np.array_equal(whole.analysed, parts.analysed)
@@ -161,7 +162,9 @@ def test_negative_eigenvalues_are_counted(acquisition_of, pixels, table, head):
     pixels[place] = np.r_[np.full(2, 100.0), np.full(20, 300.0)]
     (finding,) = [
         one
-        for one in analyse_diffusion(acquisition_of(pixels, table), DiffusionSettings()).findings
+        for one in analyse_diffusion(
+            acquisition_of(pixels, table, body_part="LIVER"), DiffusionSettings()
+        ).findings
         if one.code == "negative-eigenvalue"
     ]
     assert finding.message.startswith("1 of")
@@ -194,6 +197,13 @@ def test_a_slice_that_lost_signal_is_reported(acquisition_of, pixels, table):
     (finding,) = [one for one in result.findings if one.code == "outlier-slices"]
     assert "1 single slices" in finding.message
     assert "volumes 9 " in finding.message
+
+
+def test_repeated_volumes_are_an_error_finding(acquisition_of, pixels, table):
+    pixels[..., 5] = pixels[..., 3]
+    result = analyse_diffusion(acquisition_of(pixels, table), DiffusionSettings())
+    (finding,) = [one for one in result.findings if one.code == "volumes-repeated"]
+    assert "6 (as 4)" in finding.message
 
 
 def test_signals_at_the_noise_floor_are_a_warning(acquisition_of, pixels, table):
