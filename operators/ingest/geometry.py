@@ -169,4 +169,25 @@ def _slice_step(levels: np.ndarray, first: Frame) -> float:
         if missing >= 1 and abs(gaps[worst] / usual - missing - 1) < 0.1:
             reason += f" ({missing} missing between them?)"
         raise Refusal("uneven-slice-spacing", reason, _SEND_WHOLE)
+    _check_stated_spacing(step, first)
     return step
+
+
+def _check_stated_spacing(step: float, first: Frame) -> None:
+    """Refuse a stack of which every second, third, … slice is there.
+
+    Only a stated spacing of at least the slice thickness is believed: some scanners write the
+    gap between slices there.
+    """
+    stated = first.header.number("SpacingBetweenSlices") or 0.0
+    thickness = first.header.number("SliceThickness") or 0.0
+    if stated <= 0 or thickness <= 0 or stated < thickness * (1 - _SPACING_SHARE):
+        return
+    multiple = round(step / stated)
+    if multiple >= 2 and abs(step / stated - multiple) < _SPACING_SHARE:
+        raise Refusal(
+            "missing-slices",
+            f"slices are {step:.4g} mm apart, {multiple} times the stated spacing of "
+            f"{stated:.4g} mm",
+            _SEND_WHOLE,
+        )

@@ -154,6 +154,18 @@ def test_what_is_no_regular_stack_is_refused(write, volumes, refusal, amend, rul
     assert found.series_number == 1
 
 
+def test_every_second_slice_alone_is_refused(write, volumes, refusal):
+    folder = write(volumes(slices=5))
+    for path in sorted((folder / "series1").iterdir())[1::2]:
+        path.unlink()
+    assert "8 mm apart, 2 times the stated spacing of 4" in refusal(folder).reason
+
+
+def test_a_stated_gap_is_not_taken_for_the_spacing(write, volumes, only):
+    common = {"SliceThickness": 3, "SpacingBetweenSlices": 1}
+    assert only(write(volumes(), common=common)).geometry.spacing[0] == pytest.approx(4)
+
+
 def test_images_of_two_sizes_are_refused(write, volumes, refusal):
     def halve(image, index, _):
         if index == 2:

@@ -8,6 +8,8 @@ from operators.ingest.conditions import holds
 from operators.ingest.settings import Condition, IngestSettings
 from operators.ingest.units import conversion_factor
 
+ANY_ECHO = {"when": {"EchoTime": {"minimum": 0}}}
+
 
 @pytest.mark.parametrize(
     ("settings", "message"),
@@ -26,22 +28,8 @@ from operators.ingest.units import conversion_factor
             {"saturation": [{"when": {"ProtocolName": {"matches": "("}}, "protocol": "p"}]},
             "regular expression",
         ),
-        (
-            {
-                "quantity_maps": [
-                    {"when": {"EchoTime": {"equals": 1}}, "quantity": "T1", "unit": "s"}
-                ]
-            },
-            "nearest is t1",
-        ),
-        (
-            {
-                "quantity_maps": [
-                    {"when": {"EchoTime": {"equals": 1}}, "quantity": "t1", "unit": "x"}
-                ]
-            },
-            "one of s, ms",
-        ),
+        ({"quantity_maps": [ANY_ECHO | {"quantity": "T1", "unit": "s"}]}, "nearest is t1"),
+        ({"quantity_maps": [ANY_ECHO | {"quantity": "t1", "unit": "x"}]}, "one of s, ms"),
         ({"series": [{"kind": "diffusion"}]}, "series_number, description or"),
         ({"series": [{"series_number": 1, "kind": "saturation"}]}, "protocol is needed"),
         ({"series": [{"series_number": 1, "kind": "quantity map"}]}, "quantity and unit"),

@@ -15,9 +15,8 @@ def mapping(code, unit, slope=1.0, intercept=0.0):
     definition = Dataset()
     definition.ValueType = "CODE"
     definition.ConceptNameCodeSequence = [CodedConcept("246205007", "SCT", "Quantity")]
-    definition.ConceptCodeSequence = [
-        CodedConcept(code.value, code.scheme_designator, code.meaning)
-    ]
+    concept = CodedConcept(code.value, code.scheme_designator, code.meaning)
+    definition.ConceptCodeSequence = [concept]
     item = Dataset()
     item.RealWorldValueSlope, item.RealWorldValueIntercept = slope, intercept
     item.MeasurementUnitsCodeSequence = [CodedConcept(unit, "UCUM", unit)]
