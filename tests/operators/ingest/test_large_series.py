@@ -11,14 +11,16 @@ from app.demo.mr_series import write_mr_series
 ROOT = Path(__file__).resolve().parents[3]
 
 MEASURE = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from operators.ingest.acquire import acquire
 from operators.ingest.settings import IngestSettings
 
 (acquisition,) = acquire(Path(sys.argv[1]), IngestSettings()).acquisitions
 array = acquisition.volume().array
-print(array.shape, array.nbytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# Not ru_maxrss, which a process inherits from the one that started it.
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+print(array.shape, array.nbytes, int(peak[1]) * 1024)
 """
 
 
