@@ -14,7 +14,8 @@ from torch import Tensor
 
 def mean_diffusivity(eigenvalues: Tensor) -> Tensor:
     """MD, mm²/s: mean of the eigenvalues; (...,)."""
-    return eigenvalues.mean(dim=-1)
+    first, second, third = eigenvalues.unbind(dim=-1)
+    return (first + second + third) / 3
 
 
 def axial_diffusivity(eigenvalues: Tensor) -> Tensor:
@@ -24,15 +25,15 @@ def axial_diffusivity(eigenvalues: Tensor) -> Tensor:
 
 def radial_diffusivity(eigenvalues: Tensor) -> Tensor:
     """RD, mm²/s: mean of the two smaller eigenvalues; (...,)."""
-    return eigenvalues[..., 1:].mean(dim=-1)
+    return (eigenvalues[..., 1] + eigenvalues[..., 2]) / 2
 
 
 def fractional_anisotropy(eigenvalues: Tensor) -> Tensor:
     """FA, 0 (isotropic) to 1 (diffusion along one line only); 0 for a zero tensor; (...,)."""
-    deviation = eigenvalues - eigenvalues.mean(dim=-1, keepdim=True)
-    norm = torch.linalg.vector_norm(eigenvalues, dim=-1)
-    ratio = torch.linalg.vector_norm(deviation, dim=-1) / torch.where(norm > 0, norm, 1.0)
-    return 1.5**0.5 * ratio
+    first, second, third = eigenvalues.unbind(dim=-1)
+    squares = first**2 + second**2 + third**2
+    differences = (first - second) ** 2 + (second - third) ** 2 + (third - first) ** 2
+    return (differences / (2 * torch.where(squares > 0, squares, 1.0))).sqrt()
 
 
 def direction_colour(principal: Tensor, anisotropy: Tensor) -> Tensor:

@@ -102,6 +102,8 @@ class OnnxSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = available_cores()
         options.inter_op_num_threads = 1
+        # Threads that wait by spinning take the cores from each other when there is other work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if devices:
             said = self._preload(onnxruntime)
             providers = [(_CUDA, {"use_tf32": "0"}), (_CPU, {})]

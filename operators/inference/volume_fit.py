@@ -38,7 +38,7 @@ CHUNK_VOXELS = 8192
 
 
 #: Voxels of a slice that stand for it in the medians of its residuals.
-SAMPLE_VOXELS = 1024
+SAMPLE_VOXELS = 512
 
 
 @dataclass
@@ -142,13 +142,14 @@ def _fit_slice(
         found = fitter.fit(measured)
         _keep(fit, found, place)
         sample = torch.from_numpy(chosen[chunk])
-        sampled.append(torch.stack((measured[sample].double(), found.residuals[sample])))
-    signal, residual = torch.cat(sampled, dim=1).numpy()
-    if len(signal):
-        fit.deviation[position] = np.median(np.abs(residual), axis=0)
+        # Volumes first: medians are then taken over contiguous voxels.
+        sampled.append(torch.stack((measured[sample].T.double(), found.residuals[sample].T)))
+    signal, residual = torch.cat(sampled, dim=2).numpy()
+    if signal.shape[1]:
+        fit.deviation[position] = np.median(np.abs(residual), axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            predicted = np.median(signal - residual, axis=0)
-            fit.bias[position] = np.median(residual, axis=0) / predicted
+            predicted = np.median(signal - residual, axis=1)
+            fit.bias[position] = np.median(residual, axis=1) / predicted
 
 
 def _keep(fit: VolumeFit, found: TensorFit, place: tuple[int, np.ndarray, np.ndarray]) -> None:
