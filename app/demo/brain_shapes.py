@@ -193,4 +193,4 @@ def lesion(points: Points) -> np.ndarray:
     """Level of a lesion in the white matter of the left frontal lobe."""
     x, y, z = points
     ripple = 1 + 0.12 * np.sin(x / 2.1) * np.cos(y / 2.7) + 0.1 * np.sin(z / 3.1 + x / 4)
-    return ellipsoid(points, (27, -24, 27), (9, 11, 9)) * ripple
+    return ellipsoid(points, (28, -30, 13), (8, 10, 9)) * ripple

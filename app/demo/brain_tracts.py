@@ -6,6 +6,7 @@ g gᵀ are averaged by weight, so that crossings are less anisotropic, as in a b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -48,6 +49,13 @@ _INFERIOR_LONGITUDINAL: tuple[tuple[Position, float], ...] = (
     ((30, 40, 0), 8.0),
     ((18, 72, 4), 11.0),
 )
+_FRONTO_OCCIPITAL: tuple[tuple[Position, float], ...] = (
+    ((26, -58, 8), 9.0),
+    ((34, -28, 4), 7.0),
+    ((38, 2, 8), 8.0),
+    ((34, 34, 10), 8.0),
+    ((24, 66, 12), 10.0),
+)
 _CEREBELLAR_PEDUNCLE: tuple[tuple[Position, float], ...] = (
     ((0, 14, -38), 8.0),
     ((16, 22, -38), 8.0),
@@ -59,6 +67,7 @@ _TUBES = (
     (_CINGULUM, 1.0),
     (_SUPERIOR_LONGITUDINAL, 0.9),
     (_INFERIOR_LONGITUDINAL, 0.9),
+    (_FRONTO_OCCIPITAL, 0.8),
     (_CEREBELLAR_PEDUNCLE, 0.9),
 )
 
@@ -91,7 +100,13 @@ def fibre_dyadics(points: Points) -> np.ndarray:
     return dyadics / total[..., None]
 
 
-def _add(dyadics, total, weight, direction, side) -> None:  # type: ignore[no-untyped-def]
+def _add(
+    dyadics: np.ndarray,
+    total: np.ndarray,
+    weight: np.ndarray,
+    direction: Sequence[np.ndarray],
+    side: np.ndarray,
+) -> None:
     """Add one bundle; its left-right component changes sign with the side."""
     x, y, z = (np.asarray(part, dtype=np.float32) for part in direction)
     x = x * side
@@ -122,5 +137,5 @@ def _fans(left: Points) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     along = (y - 4) / 84**2
     up = (z - 10) / 52**2
     length = np.sqrt(across**2 + along**2 + up**2) + 1e-6
-    weight = 0.22 * np.ones_like(length)
+    weight = 0.13 * np.ones_like(length)
     return weight, (across / length, along / length, up / length)

@@ -14,6 +14,8 @@ from models.diffusion.signal import dti_signal
 
 _SCALE = 4000.0
 """Signal of pure water at full magnetisation, without relaxation."""
+_FAT_SUPPRESSION = {"scalp": 0.05}
+"""Share of the signal that is left of tissues that are mostly fat."""
 _SATURATION_ECHO_TIME = 11.0
 DIFFUSION_ECHO_TIME = 78.0
 """ms"""
@@ -60,7 +62,7 @@ def saturation_images(
     ends = np.cumsum([len(rows) for rows in voxels])[:-1]
     for (tissue, where), signal in zip(inside.items(), np.split(signals, ends), strict=True):
         decay = np.exp(-_SATURATION_ECHO_TIME / phantom.values(tissue, "t2")[where])
-        weight = _SCALE * phantom.proton_density(tissue)[where] * decay
+        weight = _scale(tissue) * phantom.proton_density(tissue)[where] * decay
         total[where] += weight[:, None] * signal
     return _rician(total, _SATURATION_NOISE, random)
 
@@ -84,7 +86,7 @@ def diffusion_images(
     for tissue in TISSUES:
         inside = phantom.shares[tissue] > 0
         decay = np.exp(-DIFFUSION_ECHO_TIME / phantom.values(tissue, "t2")[inside])
-        s0 = _SCALE * phantom.proton_density(tissue)[inside] * decay
+        s0 = _scale(tissue) * phantom.proton_density(tissue)[inside] * decay
         tensor = phantom.tensor(tissue)[inside]
         signal = dti_signal(
             torch.from_numpy(s0).double(), torch.from_numpy(tensor).double(), *table
@@ -100,6 +102,10 @@ def half_sphere(number: int) -> np.ndarray:
     angle = index * np.pi * (3 - np.sqrt(5))
     radius = np.sqrt(1 - height**2)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
+
+
+def _scale(tissue: str) -> float:
+    return _SCALE * _FAT_SUPPRESSION.get(tissue, 1.0)
 
 
 def _rician(signal: np.ndarray, deviation: float, random: np.random.Generator) -> np.ndarray:

@@ -191,7 +191,9 @@ def worker_of(process: subprocess.Popen[str]) -> int:
     return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_an_interruption_leaves_a_failed_result_and_no_process(small_study, tmp_path, ending):
     process = start("-i", small_study, "-o", tmp_path)
     assert process.stderr is not None
