@@ -27,6 +27,7 @@ from models.cest_mt.network import ParameterNetwork, SignalNetwork
 from models.cest_mt.specification import AMIDE_3T, BRAIN, MT_3T, SPECIFICATIONS
 from models.cest_mt.specification import NetworkSpecification as Specification
 from models.cest_mt.training import (
+    NOISE_RANGE,
     FingerprintBatches,
     TrainingSettings,
     signal_statistics,
@@ -36,7 +37,6 @@ from models.cest_mt.training import (
 from models.cest_mt.training_set import VoxelSet, draw_values, simulated_set
 
 _HELD_OUT_SEED = 10_000
-_HELD_OUT_VOXELS = 20_000
 _NOISE = 0.01
 _GOLDEN_VOXELS = 64
 
@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--output", type=Path, default=Path("build/cest_mt"), help="folder for all that is made"
     )
     parser.add_argument("--voxels", type=int, default=400_000, help="simulated training voxels")
+    parser.add_argument("--held-out", type=int, default=20_000, help="voxels to evaluate on")
     parser.add_argument("--steps", type=int, default=12_000, help="steps of the estimator")
     parser.add_argument("--signal-steps", type=int, default=12_000, help="steps of the surrogate")
     parser.add_argument("--seed", type=int, default=1, help="of voxels, weights and noise")
@@ -69,20 +70,27 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(specification: Specification, options: argparse.Namespace, command: str) -> None:
+    first_stage = _first_stage(specification, options.output)
     folder = options.output / specification.name
     folder.mkdir(parents=True, exist_ok=True)
     cache = options.output / "simulated"
-    training = _simulated(specification, options.voxels, options.seed, cache)
-    held_out = _simulated(specification, _HELD_OUT_VOXELS, options.seed + _HELD_OUT_SEED, cache)
+    training, held_out = (
+        _simulated(specification, draw_values(specification, voxels, seed), cache)
+        for voxels, seed in (
+            (options.voxels, options.seed),
+            (options.held_out, options.seed + _HELD_OUT_SEED),
+        )
+    )
     settings = TrainingSettings(steps=options.steps, seed=options.seed)
+    batches = _batches(specification, training, first_stage, cache, NOISE_RANGE)
+    noisy = _batches(specification, held_out, first_stage, cache, (_NOISE, _NOISE))
 
-    stages = [_first_stage(specification, voxels, cache) for voxels in (training, held_out)]
     torch.manual_seed(options.seed)
     estimator = ParameterNetwork(specification, *signal_statistics(training.signal, True))
     with _bar(f"{specification.name} estimator", settings.steps) as progress:
         log = train_parameter_network(
             estimator,
-            FingerprintBatches(training, specification, stages[0]),
+            batches,
             len(training),
             settings,
             folder / "estimator.checkpoint",
@@ -101,7 +109,6 @@ def _run(specification: Specification, options: argparse.Namespace, command: str
         )
     draw_loss(log, folder / "signal_loss.png", "mean square error / variance")
 
-    noisy = FingerprintBatches(held_out, specification, stages[1], (_NOISE, _NOISE))
     generator = torch.Generator().manual_seed(options.seed)
     signal, conditions, _ = noisy(torch.arange(len(held_out)), generator)
     with torch.no_grad():
@@ -162,34 +169,39 @@ def _save(folder: Path, name: str, content: dict[str, Any], install: bool) -> No
         bundle.save(content, bundle.NETWORKS / name)
 
 
-def _simulated(specification: Specification, voxels: int, seed: int, cache: Path) -> VoxelSet:
-    values = draw_values(specification, voxels, seed)
-    with _bar(f"simulating {voxels} voxels of {specification.protocol}", 100) as progress:
+def _simulated(specification: Specification, values: Tensor, cache: Path) -> VoxelSet:
+    with _bar(f"simulating {len(values)} voxels of {specification.protocol}", 100) as progress:
         return simulated_set(
             specification, values, cache, lambda share: progress(round(100 * share), share)
         )
 
 
-def _first_stage(
-    specification: Specification, voxels: VoxelSet, cache: Path
-) -> tuple[ParameterNetwork, Tensor] | None:
-    """The semisolid network and its signals of the same voxels, for the amide stage only."""
+def _first_stage(specification: Specification, output: Path) -> ParameterNetwork | None:
+    """The trained semisolid network, for the amide stage only."""
     if specification is not AMIDE_3T:
         return None
-    weights = cache.parent / MT_3T.name / "estimator.pt"
+    weights = output / MT_3T.name / "estimator.pt"
     if not weights.exists():
         raise SystemExit(f"{weights} is missing: train {MT_3T.name} first, the amide needs it")
     network = ParameterNetwork(MT_3T)
     network.load_state_dict(torch.load(weights, weights_only=True))
-    network.eval()
+    return network.eval()
+
+
+def _batches(
+    specification: Specification,
+    voxels: VoxelSet,
+    first_stage: ParameterNetwork | None,
+    cache: Path,
+    noise_range: tuple[float, float],
+) -> FingerprintBatches:
+    """Noisy batches of the voxels, with the same voxels in the first stage's protocol."""
+    if first_stage is None:
+        return FingerprintBatches(voxels, specification, noise_range=noise_range)
     names = [quantity.name for quantity in specification.varied]
     columns = [names.index(quantity.name) for quantity in MT_3T.varied]
-    values = voxels.values[:, columns].contiguous()
-    with _bar(f"simulating the same voxels in {MT_3T.protocol}", 100) as progress:
-        first = simulated_set(
-            MT_3T, values, cache, lambda share: progress(round(100 * share), share)
-        )
-    return network, first.signal
+    first = _simulated(MT_3T, voxels.values[:, columns].contiguous(), cache)
+    return FingerprintBatches(voxels, specification, (first_stage, first.signal), noise_range)
 
 
 def _compare(
