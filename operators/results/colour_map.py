@@ -13,7 +13,7 @@ from pydicom.uid import EnhancedMRColorImageStorage
 
 from operators.results.anatomy import frame_anatomy
 from operators.results.derived_object import derived_object
-from operators.results.provenance import state_creation
+from operators.results.provenance import finish_object
 from operators.results.series_plan import ObjectKind, ResultPlan
 from operators.results.source import (
     code_string,
@@ -92,7 +92,7 @@ def colour_image(plan: ResultPlan, colour_map: ColourMap) -> hd.SOPClass:
     _index_by_position(image)
     image.SourceImageEvidenceSequence = [source_evidence(plan.result)]
     refer_frames_to_sources(image, plan.result.source, geometry)
-    state_creation(image, plan)
+    finish_object(image, plan)
     return image
 
 

@@ -34,12 +34,12 @@ from operators.results.provenance import (
     DEVICE_SERIAL_NUMBER,
     MANUFACTURER,
     contributing_equipment,
+    finish_object,
     private_coding_scheme,
-    state_creation,
 )
 from operators.results.segmentation import tracking_identifiers
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import all_sources, template_image
+from operators.results.source import all_sources, character_set, template_image
 from operators.vocabulary.acquisition import SourceSeries
 from operators.vocabulary.quantity import QUANTITIES
 from operators.vocabulary.result import Algorithm, Measurement
@@ -97,6 +97,8 @@ def measurement_report(plan: ResultPlan) -> Comprehensive3DSR:
     algorithm = plan.result.algorithm
     series = plan.series_of(ObjectKind.MEASUREMENT_REPORT)
     template = template_image(plan.result.source, segments[0].volume.get_geometry())
+    findings = " ".join(finding.message for finding in plan.result.findings)
+    template.SpecificCharacterSet = character_set(plan.result.source.header, findings)
     report = MeasurementReport(
         observation_context=_observation_context(plan),
         procedure_reported=codes.LN.MRIUnspecifiedBodyRegion,
@@ -123,7 +125,7 @@ def measurement_report(plan: ResultPlan) -> Comprehensive3DSR:
         coding_schemes=[private_coding_scheme()],
         series_description=series.description,
     )
-    state_creation(dataset, plan)
+    finish_object(dataset, plan)
     return dataset
 
 

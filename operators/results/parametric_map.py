@@ -18,8 +18,8 @@ from operators.results.provenance import (
     DEVICE_SERIAL_NUMBER,
     MANUFACTURER,
     contributing_equipment,
+    finish_object,
     private_coding_scheme,
-    state_creation,
 )
 from operators.results.series_plan import ObjectKind, ResultPlan
 from operators.results.source import (
@@ -112,7 +112,7 @@ def parametric_map(plan: ResultPlan, quantity_map: QuantityMap) -> ParametricMap
         f"{quantity.code.meaning} in {quantity.unit.value} by {algorithm.name} "
         f"{algorithm.version}; {quantity_map.background:g} where not computed"
     )
-    state_creation(dataset, plan)
+    finish_object(dataset, plan)
     return dataset
 
 

@@ -41,7 +41,7 @@ def contributing_equipment(algorithm: Algorithm) -> ContributingEquipment:
         purpose_of_reference=codes.DCM.ProcessingEquipment,
         manufacturer_model_name=algorithm.name,
         software_versions=versions,
-        contribution_description=description[:_SHORT_TEXT],
+        contribution_description=description[:_SHORT_TEXT].encode("ascii", "replace").decode(),
     )
 
 
@@ -70,16 +70,17 @@ def private_coding_scheme() -> CodingSchemeIdentificationItem:
     )
 
 
-def state_creation(dataset: Dataset, plan: ResultPlan) -> None:
-    """Replaces what a library drew at random or from the clock by what the plan says.
+def finish_object(dataset: Dataset, plan: ResultPlan) -> None:
+    """Enters the patient's name, and the plan's time and UIDs for those that a library drew.
 
-    Without this two runs on the same input would give objects of the same UID and different
-    bytes, even when they are told the same time.
+    Without the latter, two runs on the same input would give objects of the same UID and
+    different bytes, even when they are told the same time.
 
     Args:
         dataset: a finished object; changed in place.
         plan: gives time and UIDs.
     """
+    dataset.PatientName = plan.result.source.header.get("PatientName")
     created = plan.created
     _state_date_and_time(dataset, "InstanceCreation", created)
     if "ContentDate" in dataset:

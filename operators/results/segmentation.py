@@ -18,8 +18,8 @@ from operators.results.provenance import (
     MANUFACTURER,
     algorithm_identification,
     contributing_equipment,
+    finish_object,
     private_coding_scheme,
-    state_creation,
 )
 from operators.results.series_plan import ObjectKind, ResultPlan
 from operators.results.source import refer_to_sources, template_image
@@ -102,7 +102,7 @@ def segmentation(plan: ResultPlan) -> Segmentation:
     )
     dataset.ContentCreatorName = None
     refer_to_sources(dataset, plan.result)
-    state_creation(dataset, plan)
+    finish_object(dataset, plan)
     return dataset
 
 

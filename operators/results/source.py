@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from copy import copy
 
 import highdicom as hd
 import numpy as np
+from highdicom.enum import SpecificCharacterSetValues
 from highdicom.sr.coding import CodedConcept
+from pydicom import config
+from pydicom.charset import python_encoding
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.codedict import codes
 from pydicom.uid import MRImageStorage
-from pydicom.valuerep import DSfloat
+from pydicom.valuerep import VR, DSfloat, validate_value
 
 from operators.vocabulary.acquisition import SourceImage, SourceSeries
 from operators.vocabulary.result import PipelineResult
 
+# highdicom logs the UIDs of what it copies from, which house rules forbid.
+logging.getLogger("highdicom").setLevel(logging.WARNING)
+
 UTF_8 = "ISO_IR 192"
+_SINGLE_CHARACTER_SETS = {
+    value.value for value in SpecificCharacterSetValues if value.value.startswith("ISO_IR")
+}
 
 # Type 2 attributes of Patient, General Study and Frame of Reference (PS3.3 C.7.1.1, C.7.2.1,
 # C.7.4.1): present but empty where the source lacks them.
@@ -47,8 +59,10 @@ def template_image(source: SourceSeries, geometry: hd.VolumeGeometry) -> Dataset
     everything else, and mosaics and multi-frame images have another geometry than the maps:
     so it is shown this one header, and the references are set by `refer_to_sources`.
 
-    Text is decoded, to be written in UTF-8. Pixel description, functional groups and private
-    attributes are left out.
+    Text is decoded, to be written in `character_set`. Pixel description, functional groups
+    and private attributes are left out; values that their type does not allow, as some de-identified
+    files have them, are left empty. So is Patient's Name, which highdicom would print in a
+    warning where it looks unusual: `finish_object` enters it.
 
     Args:
         source: the series that was analysed.
@@ -58,10 +72,15 @@ def template_image(source: SourceSeries, geometry: hd.VolumeGeometry) -> Dataset
     for tag in source.header.keys():  # noqa: SIM118 - a data set iterates over elements
         if tag.is_private or tag.group in (_FUNCTIONAL_GROUPS, _IMAGE_PRESENTATION, _PIXEL_DATA):
             continue
-        template.add(source.header[tag])
+        element = source.header[tag]
+        if element.VR == VR.SQ and not element.value:
+            continue  # an optional sequence without items is an error in the result
+        # A copy: setting an attribute changes the element in place, here and in the source.
+        template.add(copy(element) if _is_valid(element) else DataElement(tag, element.VR, None))
     for _ in template.iterall():
         pass  # reading an element decodes it by the source's character set, nested ones too
-    template.SpecificCharacterSet = UTF_8
+    template.PatientName = None
+    template.SpecificCharacterSet = character_set(source.header)
     for keyword in _TYPE_2:
         if keyword not in template:
             setattr(template, keyword, None)
@@ -71,6 +90,34 @@ def template_image(source: SourceSeries, geometry: hd.VolumeGeometry) -> Dataset
     template.SOPInstanceUID = source.images[0].sop_instance_uid
     _set_plane(template, geometry, source.header)
     return template
+
+
+def character_set(header: Dataset, text: str = "") -> str:
+    """Specific Character Set in which the header and ``text`` can be written.
+
+    That of the source where it is a single one without escape sequences that holds the text,
+    so that archives that compare names byte by byte find the same; else UTF-8.
+    """
+    declared = header.get("SpecificCharacterSet")
+    if isinstance(declared, str) and declared in _SINGLE_CHARACTER_SETS:
+        try:
+            text.encode(python_encoding[declared])
+        except UnicodeEncodeError:
+            return UTF_8
+        return str(declared)
+    return UTF_8
+
+
+def _is_valid(element: DataElement) -> bool:
+    values = element.value if element.VM > 1 else [element.value]
+    try:
+        for value in values:
+            # Decimal and Integer Strings are parsed numbers by now; their text is checked.
+            text = str(value) if element.VR in (VR.DS, VR.IS) and value is not None else value
+            validate_value(element.VR, text, config.RAISE)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _set_plane(template: Dataset, geometry: hd.VolumeGeometry, header: Dataset) -> None:
@@ -124,28 +171,38 @@ def refer_frames_to_sources(
 ) -> None:
     """Names the source images behind each frame: Derivation Image functional group.
 
+    Where it is not known which image holds which slice, all frames share all images.
+
     Args:
         dataset: multi-frame object with one frame per slice, ascending along row x column;
             changed in place.
         source: the series that was analysed.
         geometry: grid of the result (slices, rows, columns).
     """
-    by_slice = images_by_slice(source, geometry.spatial_shape[0])
-    if not by_slice:
-        return
     frames = dataset.PerFrameFunctionalGroupsSequence
-    for frame, index in zip(frames, slices_ascending(geometry), strict=True):
-        derivation = Dataset()
-        derivation.DerivationCodeSequence = [_DERIVATION]
-        derivation.SourceImageSequence = [_source_of_frame(image) for image in by_slice[index]]
-        frame.DerivationImageSequence = [derivation]
+    by_slice = images_by_slice(source, geometry.spatial_shape[0])
+    if by_slice:
+        for frame, index in zip(frames, slices_ascending(geometry), strict=True):
+            frame.DerivationImageSequence = [_derivation(by_slice[index], "YES")]
+        return
+    for frame in frames:
+        if "DerivationImageSequence" in frame:
+            del frame.DerivationImageSequence
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    shared.DerivationImageSequence = [_derivation(source.images, "NO")]
 
 
-def _source_of_frame(image: SourceImage) -> Dataset:
-    item = reference(image.sop_class_uid, image.sop_instance_uid)
-    item.SpatialLocationsPreserved = "YES"
-    item.PurposeOfReferenceCodeSequence = [_SOURCE_FOR_PROCESSING]
-    return item
+def _derivation(images: Iterable[SourceImage], locations_preserved: str) -> Dataset:
+    derivation = Dataset()
+    derivation.DerivationCodeSequence = [_DERIVATION]
+    items = []
+    for image in images:
+        item = reference(image.sop_class_uid, image.sop_instance_uid)
+        item.SpatialLocationsPreserved = locations_preserved
+        item.PurposeOfReferenceCodeSequence = [_SOURCE_FOR_PROCESSING]
+        items.append(item)
+    derivation.SourceImageSequence = items
+    return derivation
 
 
 def slices_ascending(geometry: hd.VolumeGeometry) -> list[int]:

@@ -10,7 +10,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import EncapsulatedPDFStorage
 
 from operators.results.derived_object import derived_object
-from operators.results.provenance import state_creation
+from operators.results.provenance import finish_object
 from operators.results.series_plan import ObjectKind, ResultPlan
 from operators.results.source import all_sources, reference, template_image
 from operators.results.summary_page import summary_page
@@ -74,5 +74,5 @@ def encapsulated_page(plan: ResultPlan, pdf: bytes) -> hd.SOPClass:
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     document.EncapsulatedDocumentLength = len(pdf)
-    state_creation(document, plan)
+    finish_object(document, plan)
     return document

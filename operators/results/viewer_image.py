@@ -12,7 +12,7 @@ from pydicom.uid import UID, MRImageStorage
 from pydicom.valuerep import DSfloat
 
 from operators.results.derived_object import derived_object
-from operators.results.provenance import state_creation
+from operators.results.provenance import finish_object
 from operators.results.series_plan import ObjectKind, ResultPlan
 from operators.results.source import (
     code_string,
@@ -167,12 +167,12 @@ def _series_header(
                     "MagneticFieldStrength", "ImageOrientationPatient", "PixelSpacing",
                     "SliceThickness", "SpacingBetweenSlices", "Rows", "Columns",
                     *_MR_TYPE_1, *_MR_TYPE_2):  # fmt: skip
-        if keyword in template:
+        if template.get(keyword):
             image.add(template[keyword])
     for keyword, value in _MR_TYPE_1.items():
         if not image.get(keyword):
             setattr(image, keyword, value)
-    for keyword in ("PatientPosition", *_MR_TYPE_2):
+    for keyword in ("PatientPosition", "PositionReferenceIndicator", *_MR_TYPE_2):
         if keyword not in image:
             setattr(image, keyword, None)
     kind = _IMAGE_KINDS.get(quantity.name, "OTHER")
@@ -205,7 +205,7 @@ def _series_header(
             quantity_definition=quantity.code,
         )
     ]
-    state_creation(image, plan)
+    finish_object(image, plan)
     return image
 
 

@@ -4,10 +4,11 @@ import io
 
 import pytest
 from made_results import made_geometry, made_result, made_source
-from pydicom import dcmread
+from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 
 from operators.results.source import (
+    character_set,
     code_string,
     images_by_slice,
     slices_ascending,
@@ -31,17 +32,30 @@ def encoded(template: Dataset) -> bytes:
 
 
 @pytest.mark.parametrize("from_file", [False, True])
-def test_text_of_another_character_set_is_written_in_utf_8(from_file: bool) -> None:
+@pytest.mark.parametrize(
+    ("declared", "written", "encoding"),
+    [("ISO_IR 100", "ISO_IR 100", "latin-1"), (["", "ISO 2022 IR 100"], "ISO_IR 192", "utf-8")],
+)
+def test_text_keeps_a_single_character_set_and_else_becomes_utf_8(
+    declared: str | list[str], written: str, encoding: str, from_file: bool
+) -> None:
     source = made_source(made_geometry("axial"))
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "1", "99X", "Schädel"
+    source.header.SpecificCharacterSet = declared
     source.header.ProcedureCodeSequence = [code]
+    source.header.StudyDescription = "Schädel-MRT"
     header = read_back(source.header) if from_file else source.header
     template = template_image(SourceSeries(header, source.images), made_geometry("axial"))
-    assert template.SpecificCharacterSet == "ISO_IR 192"
-    assert str(template.PatientName) == "Grün^Anna"
-    assert "Grün^Anna".encode() in encoded(template)
-    assert "Schädel".encode() in encoded(template)
+    assert template.SpecificCharacterSet == written
+    assert template.StudyDescription == "Schädel-MRT"
+    assert encoded(template).count("Schädel".encode(encoding)) == 2
+
+
+def test_text_that_the_character_set_of_the_source_lacks_is_written_in_utf_8() -> None:
+    header = made_source(made_geometry("axial")).header
+    assert character_set(header, "10⁻³ mm²/s") == "ISO_IR 192"
+    assert character_set(header, "mm²/s") == "ISO_IR 100"
 
 
 def test_what_the_source_lacks_is_present_but_empty() -> None:
@@ -53,6 +67,27 @@ def test_what_the_source_lacks_is_present_but_empty() -> None:
     assert not template.PatientID
     assert not template.StudyDate
     assert not template.PatientSex
+
+
+def test_values_that_their_type_forbids_are_left_empty() -> None:
+    source = made_source(made_geometry("axial"))
+    element = source.header["StudyDate"]
+    element.validation_mode = config.IGNORE
+    element.value = "***"
+    source.header.ReferencedStudySequence = []
+    template = template_image(source, made_geometry("axial"))
+    assert not template.StudyDate
+    assert template.StudyTime == "101112"
+    assert "ReferencedStudySequence" not in template
+
+
+def test_valid_values_of_every_type_are_kept() -> None:
+    source = made_source(made_geometry("axial"))
+    template = template_image(source, made_geometry("axial"))
+    dropped = {e.keyword for e in source.header if e.value and not template.get(e.keyword)}
+    assert dropped == {"PatientName"}
+    assert template.PatientWeight == 62
+    assert template.EchoTrainLength == 60
 
 
 def test_private_attributes_pixels_and_frames_stay_behind() -> None:

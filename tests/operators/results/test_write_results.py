@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 
@@ -84,3 +85,30 @@ def test_unknown_settings_are_refused() -> None:
 def test_nothing_to_write_writes_nothing(tmp_path: Path) -> None:
     assert write_results([], tmp_path, SETTINGS) == []
     assert not list(tmp_path.iterdir())
+
+
+def test_neither_names_nor_uids_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    caplog.set_level("DEBUG")
+    (result,) = results()[:1]
+    result.source.header.PatientName = "oddname"
+    write_results([result], tmp_path, OBJECTS)
+    said = caplog.text + "".join(str(warning.message) for warning in recwarn)
+    assert "oddname" not in said
+    assert result.source.header.StudyInstanceUID not in said
+    read = dcmread(next(tmp_path.rglob("segmentation.dcm")))
+    assert read.PatientName == "oddname"
+
+
+def test_names_beyond_ascii_survive(tmp_path: Path) -> None:
+    for entry in write_results(results()[:1], tmp_path, OBJECTS):
+        dataset = dcmread(tmp_path / entry.path, stop_before_pixels=True)
+        assert str(dataset.PatientName) == "Grün^Anna"
+
+
+def test_the_source_is_left_as_it_was(tmp_path: Path) -> None:
+    (result,) = results()[:1]
+    before = deepcopy(result.source.header)
+    write_results([result], tmp_path, OBJECTS)
+    assert result.source.header == before
