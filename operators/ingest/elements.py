@@ -31,6 +31,8 @@ PHILIPS_DIRECTION_KIND = PrivateElement("Philips Imaging DD 001", 0x2001, 0x04, 
 PHILIPS_SCALE_SLOPE = PrivateElement("Philips MR Imaging DD 001", 0x2005, 0x0E, "FL")
 PHILIPS_DIRECTION_RL = PrivateElement("Philips MR Imaging DD 001", 0x2005, 0xB0, "FL")
 PHILIPS_DIRECTION_AP = PrivateElement("Philips MR Imaging DD 001", 0x2005, 0xB1, "FL")
+PHILIPS_B_VALUE_NUMBER = PrivateElement("Philips MR Imaging DD 005", 0x2005, 0x12, "IS")
+PHILIPS_DIRECTION_NUMBER = PrivateElement("Philips MR Imaging DD 005", 0x2005, 0x13, "IS")
 PHILIPS_DIRECTION_FH = PrivateElement("Philips MR Imaging DD 001", 0x2005, 0xB2, "FL")
 
 GE_DIRECTION_X = PrivateElement("GEMS_ACQU_01", 0x0019, 0xBB, "DS")

@@ -210,7 +210,8 @@ def _encapsulated_frames(stream: BinaryIO, pixels: StoredPixels) -> Iterator[np.
         for frame in generate_frames(stream, number_of_frames=pixels.frames):
             _check_codestream(frame, pixels)
         stream.seek(0)
-        for decoded in iter_pixels(stream, raw=True):
+        # One named decoder: pydicom would take whichever happens to be installed.
+        for decoded in iter_pixels(stream, raw=True, decoding_plugin="pylibjpeg"):
             expected = (pixels.rows, pixels.columns)
             if decoded.shape[:2] != expected:
                 raise UndecodablePixelsError(f"a frame is {decoded.shape}, announced {expected}")

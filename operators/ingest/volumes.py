@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from operators.ingest.elements import PHILIPS_B_VALUE_NUMBER, PHILIPS_DIRECTION_NUMBER
 from operators.ingest.frames import (
     Frame,
     component_of,
@@ -41,7 +42,8 @@ def acquisition_order(frame: Frame) -> tuple[float, ...]:
     """Sorts frames of one plane as they were acquired.
 
     Temporal position, acquisition number and instance number, each where the scanner wrote
-    it, then stored order.
+    it, then stored order. Philips numbers its b-values and directions, and scrambles the
+    instance numbers.
     """
     header = frame.header
     component = ("MAGNITUDE", "", "PHASE", "REAL", "IMAGINARY").index(component_of(header))
@@ -50,6 +52,8 @@ def acquisition_order(frame: Frame) -> tuple[float, ...]:
         temporal_position_of(header),
         header.number("AcquisitionNumber") or 0,
         header.number("FrameAcquisitionNumber") or 0,
+        header.number(PHILIPS_B_VALUE_NUMBER) or 0,
+        header.number(PHILIPS_DIRECTION_NUMBER) or 0,
         header.number("InstanceNumber") or 0,
         frame.image,
         frame.index,
