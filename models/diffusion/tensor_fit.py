@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.diffusion.design import LARGEST_CONDITION, PARAMETERS, condition, design_matrix
 from models.diffusion.eigen import symmetric_eigen
-from models.diffusion.signal import tensor_basis
 
 Method = Literal["weighted", "ordinary"]
 
@@ -29,10 +29,6 @@ Method = Literal["weighted", "ordinary"]
 MINIMUM_SIGNAL = 1e-4
 #: Smallest b·D that an eigenvalue may stand for (DIPY's tolerance); smaller ones are raised.
 MINIMUM_ATTENUATION = 1e-6
-#: A protocol of which the design's singular values span more does not determine the tensor.
-LARGEST_CONDITION = 1e4
-#: Unknowns of a voxel: six tensor elements and ln S0.
-PARAMETERS = 7
 
 # Lower triangle of the normal matrix, column after column.
 _LOWER = tuple((row, column) for column in range(PARAMETERS) for row in range(column, PARAMETERS))
@@ -63,31 +59,6 @@ class TensorFit:
     raised_signals: Tensor
     raised_eigenvalues: Tensor
     unweighted: Tensor
-
-
-def design_matrix(b_values: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Rows x with ln S = x · (D, ln S0).
-
-    Args:
-        b_values: (volumes,) in the reciprocal unit of D.
-        directions: (volumes, 3) unit vectors, or zero rows.
-
-    Returns:
-        (volumes, 7), float64.
-    """
-    basis = tensor_basis(torch.as_tensor(directions, dtype=torch.float64)).numpy()
-    return np.column_stack((-np.asarray(b_values)[:, None] * basis, np.ones(len(b_values))))
-
-
-def condition(b_values: np.ndarray, directions: np.ndarray) -> float:
-    """Ratio of largest to smallest singular value of the design, with b in units of its maximum.
-
-    Infinite where volumes are fewer than the seven unknowns or b is zero throughout.
-    """
-    largest = float(np.max(b_values, initial=0.0))
-    if len(b_values) < PARAMETERS or largest == 0:
-        return float("inf")
-    return float(np.linalg.cond(design_matrix(np.asarray(b_values) / largest, directions)))
 
 
 class TensorLeastSquares:

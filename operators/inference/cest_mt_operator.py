@@ -8,7 +8,7 @@ from monai.deploy.core import Fragment, Model, Operator, OperatorSpec
 
 from operators.inference.cest_mt import PIPELINE, cest_mt_outcome
 from operators.inference.onnx_model import OnnxModel
-from operators.inference.onnx_session import Device
+from operators.inference.onnx_session import Device, check_device
 from operators.inference.settings import CestMtSettings
 
 
@@ -26,6 +26,9 @@ class CestMtOperator(Operator):
         models: ``models`` of the application context, where ``OnnxModel`` is registered. With
             anything else every series is refused for want of a network.
         device: where networks run; "cuda" never falls back.
+
+    Raises:
+        DeviceUnavailableError: ``device`` is "cuda" and there is none.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class CestMtOperator(Operator):
         device: Device = "auto",
         **kwargs: Any,
     ) -> None:
+        check_device(device)
         self.settings = settings or CestMtSettings()
         self.bundles = models.bundles(PIPELINE) if isinstance(models, OnnxModel) else {}
         self.device = device

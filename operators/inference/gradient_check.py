@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.diffusion.tensor_fit import LARGEST_CONDITION, condition
+from models.diffusion.design import LARGEST_CONDITION, condition
 from operators.vocabulary.acquisition import GradientTable
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.refusal import Refusal

@@ -69,6 +69,19 @@ def cuda_devices() -> int:
     return count.value
 
 
+def check_device(device: Device) -> None:
+    """Find out early that a device is not there.
+
+    Raises:
+        DeviceUnavailableError: ``device`` is "cuda" and the driver offers none.
+    """
+    if device == "cuda" and cuda_devices() == 0:
+        raise DeviceUnavailableError(
+            "device 'cuda' was asked for, but the NVIDIA driver offers no device; "
+            "use --device auto or cpu, or start the container with GPUs"
+        )
+
+
 class OnnxSession:
     """A voxelwise network that is loaded, warmed up and checked against its golden values.
 
@@ -92,13 +105,9 @@ class OnnxSession:
         import onnxruntime
 
         check_installation()
+        check_device(device)
         self.bundle = bundle
         devices = cuda_devices() if device != "cpu" else 0
-        if device == "cuda" and devices == 0:
-            raise DeviceUnavailableError(
-                "device 'cuda' was asked for, but the NVIDIA driver offers no device; "
-                "use --device auto or cpu, or start the container with GPUs"
-            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = available_cores()
         options.inter_op_num_threads = 1

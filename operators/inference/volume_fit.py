@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from models.diffusion.design import PARAMETERS
 from models.diffusion.scalars import (
     axial_diffusivity,
     direction_colour,
@@ -16,7 +17,6 @@ from models.diffusion.scalars import (
 )
 from models.diffusion.tensor_fit import (
     MINIMUM_SIGNAL,
-    PARAMETERS,
     Method,
     TensorFit,
     TensorLeastSquares,

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from models.diffusion.design import condition, design_matrix
 from models.diffusion.scalars import (
     axial_diffusivity,
     direction_colour,
@@ -17,7 +18,7 @@ from models.diffusion.scalars import (
     radial_diffusivity,
 )
 from models.diffusion.signal import dti_signal
-from models.diffusion.tensor_fit import TensorLeastSquares, condition
+from models.diffusion.tensor_fit import TensorLeastSquares
 
 METHODS = ("weighted", "ordinary")
 
@@ -169,6 +170,13 @@ def test_replacements_are_counted(table):
 def test_a_table_that_does_not_determine_the_tensor_is_an_error(b_values, directions):
     with pytest.raises(ValueError, match="do not determine"):
         TensorLeastSquares(b_values, directions)
+
+
+def test_the_equations_are_the_logarithm_of_the_forward_model(table, tensors):
+    s0 = torch.full((len(tensors),), 300.0, dtype=torch.float64)
+    signal = dti_signal(s0, tensors, *map(torch.as_tensor, table))
+    unknowns = np.column_stack((tensors.numpy(), np.log(s0.numpy())))
+    assert np.allclose(unknowns @ design_matrix(*table).T, signal.log().numpy())
 
 
 def test_two_shells_need_no_b0():
