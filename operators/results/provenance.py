@@ -24,11 +24,13 @@ _SHORT_TEXT = 1024
 def contributing_equipment(algorithm: Algorithm) -> ContributingEquipment:
     """Contributing Equipment item that names algorithm, version and network digests.
 
-    The digests are values of Software Versions, of which each holds at most 64 characters.
+    The digests are values of Software Versions, each followed by the file that it belongs to.
+    A value holds 64 characters, as many as a digest has, so that a digest must not stand last,
+    where a padding space may follow.
     """
     versions = [algorithm.version]
     for file_name, digest in sorted(algorithm.model_sha256.items()):
-        versions += [file_name[:64], digest[:64]]
+        versions += [digest[:64], file_name[:63]]
     settings = ", ".join(
         f"{name}={value}" for name, value in sorted(algorithm.configuration.items())
     )

@@ -60,9 +60,9 @@ def template_image(source: SourceSeries, geometry: hd.VolumeGeometry) -> Dataset
     so it is shown this one header, and the references are set by `refer_to_sources`.
 
     Text is decoded, to be written in `character_set`. Pixel description, functional groups
-    and private attributes are left out; values that their type does not allow, as some de-identified
-    files have them, are left empty. So is Patient's Name, which highdicom would print in a
-    warning where it looks unusual: `finish_object` enters it.
+    and private attributes are left out; values that their type does not allow, as some
+    de-identified files have them, are left empty. So is Patient's Name, which highdicom would
+    print in a warning where it looks unusual: `finish_object` enters it.
 
     Args:
         source: the series that was analysed.

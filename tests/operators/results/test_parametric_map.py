@@ -88,7 +88,7 @@ def test_algorithm_version_and_network_are_stated(planned: Planned) -> None:
         if item.get("ContributionDescription", "").startswith("Processing Algorithm")
     ]
     (item,) = ours
-    assert list(item.SoftwareVersions) == ["0.1.0", "model.onnx", "5d" * 32]
+    assert list(item.SoftwareVersions) == ["0.1.0", "5d" * 32, "model.onnx"]
     assert "fit=weighted" in item.ContributionDescription
     scheme = dataset.CodingSchemeIdentificationSequence[0]
     assert scheme.CodingSchemeDesignator == "99QUANTMAP"
