@@ -45,7 +45,10 @@ class Recognition:
     foreign: bool = False
 
 
-_LOCALIZER = re.compile(r"\b(localizer|localiser|scout|survey|3[ -]?plane|loc)\b", re.IGNORECASE)
+_LOCALIZER = re.compile(
+    r"(?<![a-z])(localizers?|localisers?|scout|survey|(3|three)[ _-]?plane|loc)(?![a-z])",
+    re.IGNORECASE,
+)
 _DIFFUSION_SEQUENCE = re.compile(r"(^|\*)ep_b\d|epi_dti|epi_dwi", re.IGNORECASE)
 
 _MAP_TOKENS = {
@@ -158,7 +161,10 @@ def _foreign(series: StoredSeries) -> Recognition | None:
     if image.pixels.samples > 1:
         return _left_alone("colour images (a colour FA map or a screenshot)")
     modality = series.first.text("Modality")
-    return None if modality in ("MR", "") else _left_alone(f"Modality {modality[:16]}, not MR")
+    # Parametric Maps of MR images are often of Modality OT.
+    if image.sop_class_uid == ParametricMapStorage or modality in ("MR", ""):
+        return None
+    return _left_alone(f"Modality {modality[:16]}, not MR")
 
 
 def _mapped_quantity(header: Header) -> Recognition | None:
@@ -220,10 +226,6 @@ def _diffusion(frames: Sequence[Frame]) -> Recognition | None:
         weighting = weighting_of(frame.header, frame.orientation)
         stated = stated or weighting is not None
         if weighting is None or not weighting.weighted:
-            continue
-        echo_planar = "EP" in frame.header.tokens("ScanningSequence")
-        # Outside echo-planar sequences GE uses its b-value element for other things.
-        if weighting.source.startswith("GE") and not echo_planar:
             continue
         if weighting.b_value > largest:
             largest, source = weighting.b_value, weighting.source

@@ -108,11 +108,13 @@ def ge(header: Header, orientation: Sequence[float]) -> Weighting | None:
     dcm2niix), so x runs along minus the row cosine, y along minus the column cosine and z
     along row × column; along rows the first two are exchanged, which keeps the frame
     right-handed (dcm2niix, geCorrectBvecs). Some releases add 10⁹ to b (dcm2niix issues 602,
-    603). A direction shorter than 1 belongs to a multi-shell table of older releases, in which
-    b is nominal and the true b is b·|g|² (dcm2niix issue 163).
+    603). Outside echo-planar sequences the element means other things, unless the standard
+    b-value stands beside it. A direction shorter than 1 belongs to a multi-shell table of older
+    releases, in which b is nominal and the true b is b·|g|² (dcm2niix issue 163).
     """
     stated = header.number(GE_B_VALUE)
-    if stated is None:
+    echo_planar = "EP" in header.tokens("ScanningSequence")
+    if stated is None or not (echo_planar or header.number("DiffusionBValue") is not None):
         return None
     nominal = float(int(stated) % _GE_BIAS)
     x, y, z = (header.number(name) for name in (GE_DIRECTION_X, GE_DIRECTION_Y, GE_DIRECTION_Z))
@@ -153,9 +155,8 @@ def uih(header: Header, orientation: Sequence[float]) -> Weighting | None:
     return Weighting(b_value, direction, isotropic, source="UIH (0065,xx09)")
 
 
-_CANON_COMMENT = re.compile(
-    r"b\s*=\s*(?P<b>[\d.]+)\s*(?:\(\s*(?P<x>[-+.\deE]+)\s*,\s*(?P<y>[-+.\deE]+)\s*,\s*(?P<z>[-+.\deE]+)\s*\))?"
-)
+_NUMBER = r"\s*([-+.\deE]+)\s*"
+_CANON_COMMENT = re.compile(rf"b\s*={_NUMBER}(?:\({_NUMBER},{_NUMBER},{_NUMBER}\))?")
 
 
 def canon(header: Header, orientation: Sequence[float]) -> Weighting | None:
@@ -167,11 +168,10 @@ def canon(header: Header, orientation: Sequence[float]) -> Weighting | None:
     if found is None:
         return None
     try:
-        b_value = float(found["b"])
-        stated = [float(found[axis]) for axis in "xyz"] if found["x"] is not None else None
+        b_value, *stated = (float(text) for text in found.groups() if text is not None)
     except ValueError:
         return None
-    direction = None if stated is None else unit_vector(image_to_patient(stated, orientation))
+    direction = unit_vector(image_to_patient(stated, orientation)) if stated else None
     isotropic = b_value >= UNWEIGHTED and direction is None
     return Weighting(b_value, direction, isotropic, source="Canon Image Comments (0020,4000)")
 

@@ -44,6 +44,12 @@ def kind_of(study):
             "localizer by its Series Description",
         ),
         (
+            {"SeriesDescription": "AAHead_Scout_MPR"},
+            SeriesKind.UNRECOGNISED,
+            "localizer by its Series Description",
+        ),
+        ({"SeriesDescription": "block design"}, SeriesKind.WEIGHTED_IMAGE, "no other kind"),
+        (
             {"ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "TRACEW"]},
             SeriesKind.UNRECOGNISED,
             "TRACEW",
