@@ -13,7 +13,9 @@ NAMES = ("start", "ingest", "diffusion", "cest_simulator", "cest_inference", "re
 def main() -> None:
     """Run the named benchmarks and print one table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument(
+        "names", nargs="*", choices=[[], *NAMES], metavar="NAME", help=", ".join(NAMES)
+    )
     names = parser.parse_args().names or NAMES
     rows = []
     for name in names:
