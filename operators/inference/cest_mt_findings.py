@@ -10,6 +10,7 @@ import numpy as np
 from operators.inference.condition_maps import ConditionMap
 from operators.inference.network_choice import Networks
 from operators.inference.onnx_session import OnnxSession
+from operators.inference.wording import amount, span
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.quantity import QUANTITIES
 from operators.vocabulary.result import Segment
@@ -123,8 +124,8 @@ def _outside_training(
             int(np.count_nonzero((values < low) | (values > high))),
             inside,
             "input-outside-training-range",
-            f"have {quantity.label} outside {low:g} to {high:g} {quantity.unit.value}, which the "
-            "network was trained on; it takes the nearest bound",
+            f"have {quantity.label} outside {span(low, high, quantity)}, which the network was "
+            "trained on; it takes the nearest bound",
         )
     return findings
 
@@ -144,7 +145,7 @@ def _fields(conditions: Mapping[str, ConditionMap], inside: np.ndarray) -> list[
             int(np.count_nonzero(deviation > limit)),
             inside,
             code,
-            f"have {quantity.label} more than {limit:g} {quantity.unit.value} from {nominal:g}",
+            f"have {quantity.label} more than {amount(limit, quantity)} from {nominal:g}",
         )
     return findings
 
@@ -162,7 +163,7 @@ def _bounds(estimates: VoxelEstimates, networks: Networks, inside: np.ndarray) -
             int(np.count_nonzero((values < low + margin) | (values > high - margin))),
             inside,
             "parameter-at-bound",
-            f"have {quantity.label} at a bound of {low:g} to {high:g} {quantity.unit.value}",
+            f"have {quantity.label} at a bound of {span(low, high, quantity)}",
         )
     return findings
 
@@ -179,7 +180,7 @@ def _weak(estimates: VoxelEstimates, networks: Networks, inside: np.ndarray) -> 
             findings.append(
                 Finding(
                     "weakly-determined",
-                    f"{quantity.label} has a median SD of {median:.3g} {quantity.unit.value}, "
+                    f"{quantity.label} has a median SD of {amount(median, quantity)}, "
                     f"{median / (high - low):.0%} of its range: the series hardly determines it.",
                 )
             )

@@ -10,6 +10,7 @@ import numpy as np
 
 from operators.inference.resample import resample, same_frame_of_reference
 from operators.inference.settings import CestMtSettings
+from operators.inference.wording import amount
 from operators.vocabulary.acquisition import Acquisition, MapProtocol, SourceSeries
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.quantity import QUANTITIES
@@ -153,7 +154,7 @@ def _constant(name: str, target: hd.VolumeGeometry, settings: CestMtSettings) ->
         findings=(
             Finding(
                 f"{name.replace('_', '-')}-map-missing",
-                f"No {quantity.label} map: {value:g} {quantity.unit.value} is assumed everywhere.",
+                f"No {quantity.label} map: {amount(value, quantity)} is assumed everywhere.",
             ),
         ),
     )

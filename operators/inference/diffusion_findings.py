@@ -45,8 +45,8 @@ def outlier_findings(slices: np.ndarray, volumes: np.ndarray, action: str) -> li
         findings.append(
             Finding(
                 "outlier-slices",
-                f"Residuals of {np.count_nonzero(single)} single slices stand out, in volumes "
-                f"{numbers} (signal dropout?); kept in the fit.",
+                f"Single slices lost or gained signal (motion?): {np.count_nonzero(single)}, in "
+                f"volumes {numbers}; kept in the fit.",
             )
         )
     return findings
