@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _analyse(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m app",
-        description=__doc__,
+        description="Turns an MR study into quantitative maps.",
         epilog=_EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -73,7 +73,9 @@ def _analyse(arguments: Sequence[str]) -> int:
             default=_from_environment(_VARIABLES[name]),
             help=text,
         )
-    parser.add_argument("--pipeline", metavar="NAME", help="run this pipeline alone")
+    parser.add_argument(
+        "--pipeline", metavar="NAME", help="run this pipeline alone: diffusion or cest_mt"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run")
     _add_configuration(parser)
     options = parser.parse_args(arguments)

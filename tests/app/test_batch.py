@@ -21,6 +21,7 @@ from application_process import (
     write_diffusion_series,
 )
 
+from app.config import DEFAULT_MODELS
 from app.result_file import RunStatus
 from operators.inference.onnx_session import cuda_devices
 
@@ -185,6 +186,17 @@ class TestFailure:
         (tmp_path / "file").write_text("")
         process = run("-i", small_study, "-o", tmp_path / "file")
         assert process.returncode == 2
+
+
+def test_an_altered_network_is_a_fault_that_is_named(small_study, tmp_path):
+    bundle = tmp_path / "models" / "cest_mt" / "networks" / "mt_3t"
+    shutil.copytree(DEFAULT_MODELS / "cest_mt" / "networks" / "mt_3t", bundle)
+    with (bundle / "model.onnx").open("ab") as network:
+        network.write(b"altered")
+    process = run("-i", small_study, "-o", tmp_path / "out", "-m", tmp_path / "models")
+    assert_failed(tmp_path / "out", process, 1)
+    assert "SHA-256" in result_in(tmp_path / "out").failure
+    assert "SHA-256" in process.stderr
 
 
 def worker_of(process: subprocess.Popen[str]) -> int:

@@ -8,6 +8,8 @@ import sys
 import pytest
 from application_process import ROOT
 
+from app.pipelines import PIPELINES
+
 _HEAVY = ("monai", "torch", "onnxruntime", "matplotlib", "holoscan")
 _RUN = """
 import runpy, sys
@@ -37,6 +39,13 @@ def run(*arguments: object) -> tuple[int, list[str], str]:
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version(option):
     assert run(option)[:2] == (0, [])
+
+
+def test_help_names_every_pipeline():
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert all(name in done.stdout for name in PIPELINES)
 
 
 def test_inspect(small_study):
