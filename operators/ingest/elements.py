@@ -20,7 +20,6 @@ class PrivateElement(NamedTuple):
     vr: str
 
 
-SIEMENS_MOSAIC_IMAGES = PrivateElement("SIEMENS MR HEADER", 0x0019, 0x0A, "US")
 SIEMENS_B_VALUE = PrivateElement("SIEMENS MR HEADER", 0x0019, 0x0C, "IS")
 SIEMENS_DIRECTION = PrivateElement("SIEMENS MR HEADER", 0x0019, 0x0E, "FD")
 SIEMENS_B_MATRIX = PrivateElement("SIEMENS MR HEADER", 0x0019, 0x27, "FD")
@@ -50,7 +49,7 @@ _PRIVATE = [value for value in list(globals().values()) if isinstance(value, Pri
 
 _KEYWORDS = (
     # Identification
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID",
     "FrameOfReferenceUID", "Modality", "Manufacturer", "SeriesNumber", "SeriesDescription",
     "InstanceNumber", "AcquisitionNumber", "FrameAcquisitionNumber",
     "TemporalPositionIdentifier", "TemporalPositionIndex",
@@ -74,7 +73,7 @@ _KEYWORDS = (
     # What its values mean
     "RescaleIntercept", "RescaleSlope", "RescaleType", "RealWorldValueMappingSequence",
     "RealWorldValueIntercept", "RealWorldValueSlope", "MeasurementUnitsCodeSequence",
-    "QuantityDefinitionSequence", "ConceptNameCodeSequence", "ConceptCodeSequence",
+    "QuantityDefinitionSequence", "ConceptCodeSequence",
     "CodeValue", "CodingSchemeDesignator",
     # Frames of an Enhanced image
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",

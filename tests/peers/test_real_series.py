@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fsl_frame import fsl_bvecs
 
 from app.demo.mr_series import write_mr_series
 from operators.ingest.acquire import acquire
-from operators.ingest.gradients.weighting import fsl_bvecs
 from operators.ingest.settings import IngestSettings
 from operators.vocabulary.acquisition import SeriesKind
 

@@ -62,20 +62,6 @@ def image_to_patient(vector: Sequence[float], orientation: Sequence[float]) -> t
     return tuple(float(part) for part in patient)
 
 
-def fsl_bvecs(directions: np.ndarray, orientation: Sequence[float]) -> np.ndarray:
-    """Directions in the frame of FSL's bvec files: (g·row, -g·column, g·(row × column)).
-
-    Args:
-        directions: (volumes, 3), LPS.
-        orientation: (6,) Image Orientation (Patient).
-
-    Returns:
-        (volumes, 3).
-    """
-    row, column = np.array(orientation[:3]), np.array(orientation[3:])
-    return np.asarray(directions) @ np.stack([row, -column, np.cross(row, column)], axis=1)
-
-
 def principal_direction(b_matrix: Sequence[float]) -> tuple[float, ...] | None:
     """Direction of a b-matrix up to its sign: eigenvector of its largest eigenvalue.
 

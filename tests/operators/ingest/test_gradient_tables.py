@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from fsl_frame import fsl_bvecs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from operators.ingest.gradients.weighting import (
-    fsl_bvecs,
     image_to_patient,
     principal_direction,
 )
