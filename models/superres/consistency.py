@@ -39,6 +39,9 @@ class Consistency:
 BEFORE_NETWORK = Consistency((0.02, 0.4, 0.5))
 """From interpolated maps: anything that tissue can be."""
 
+BEFORE_NETWORK_WITHOUT_T1W = Consistency((0.02, 0.05, 0.5))
+"""The same where no guide says much about T1: it keeps to what was measured."""
+
 AFTER_NETWORK = Consistency((0.02, 0.06, 0.1), rounds=2, iterations=8)
 """From the network's maps: what noise and its errors can be."""
 

@@ -9,11 +9,13 @@ at the same place, as with a centred FFT.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 
+@lru_cache(maxsize=64)
 def truncation_matrix(samples: int, kept: int) -> Tensor:
     """Matrix that keeps the centre of k-space along one axis.
 
@@ -25,7 +27,7 @@ def truncation_matrix(samples: int, kept: int) -> Tensor:
         kept: samples of the low-resolution axis, at most ``samples``.
 
     Returns:
-        (kept, samples), float64.
+        (kept, samples), float64; not to be changed, since it is kept.
 
     Raises:
         ValueError: if ``kept`` is not between 1 and ``samples``.

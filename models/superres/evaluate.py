@@ -64,7 +64,7 @@ def phantom_results(study: Study, step: Step, lbfgs_iterations: int = 0) -> dict
     }
     if lbfgs_iterations:
         scaled = stages[-1].scaled
-        results["voxelwise L-BFGS"] = voxelwise_lbfgs(
+        results["voxelwise L-BFGS"], _ = voxelwise_lbfgs(
             scaled, initial_maps(scaled), lbfgs_iterations
         )
     return results

@@ -210,8 +210,8 @@ class UpdateNetwork(nn.Module):
                 present,
                 mask,
                 scale,
-                (guides[:, :1] > 2e-2).to(maps.dtype) * mask,
-                (guides[:, 1:] > 2e-2).to(maps.dtype) * mask,
+                (guides[:, :1] > 2e-2).to(maps.dtype) * present[:, :1],
+                (guides[:, 1:] > 2e-2).to(maps.dtype) * present[:, 1:],
             ],
             dim=1,
         )

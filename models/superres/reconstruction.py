@@ -12,7 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.superres.consistency import AFTER_NETWORK, BEFORE_NETWORK, gauss_newton
+from models.superres.consistency import (
+    AFTER_NETWORK,
+    BEFORE_NETWORK,
+    BEFORE_NETWORK_WITHOUT_T1W,
+    gauss_newton,
+)
 from models.superres.disagreement import balanced
 from models.superres.network import SMALLEST, Evidence, bounded, per_map
 from models.superres.study import ScaledStudy, Study, rescaled, scale_guides
@@ -104,8 +109,9 @@ def physics_start(study: Study, order: int = 2) -> tuple[ScaledStudy, Tensor]:
     """
     scaled = scale_guides(study)
     maps = initial_maps(scaled)
+    settings = BEFORE_NETWORK_WITHOUT_T1W if study.sequences[0] is None else BEFORE_NETWORK
     for _ in range(INITIAL_ROUNDS):
-        maps = gauss_newton(scaled, maps, BEFORE_NETWORK)
+        maps = gauss_newton(scaled, maps, settings)
         scaled = rescaled(scaled, maps, order)
     return scaled, maps
 

@@ -5,8 +5,6 @@ The peer is L-BFGS on voxels, without a network and without a prior.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -16,18 +14,17 @@ from models.superres.study import ScaledStudy, signals
 
 
 def voxelwise_lbfgs(
-    scaled: ScaledStudy, maps: Tensor, iterations: int = 200, tick: Callable[[], None] | None = None
-) -> Tensor:
+    scaled: ScaledStudy, maps: Tensor, iterations: int = 200
+) -> tuple[Tensor, float]:
     """Maps that minimise the two losses voxel by voxel with L-BFGS, without a network or prior.
 
     Args:
         scaled: the study with its guides in units of PD.
         maps: (images, 3, *shape) start.
         iterations: of L-BFGS, with strong Wolfe line search.
-        tick: called after each evaluation of the objective.
 
     Returns:
-        (images, 3, *shape), within the bounds, zero outside the mask.
+        maps (images, 3, *shape), within the bounds, zero outside the mask; and the objective.
     """
     mask = scaled.study.mask
     lower = per_map((SMALLEST[0], *LOWER[1:]), maps).log()
@@ -53,12 +50,10 @@ def voxelwise_lbfgs(
         consistency = (scaled.study.maps - scaled.truncation(current)) / map_sd
         loss = 0.5 * (guide.square().sum() + consistency.square().sum()) / mask.sum()
         loss.backward()
-        if tick:
-            tick()
         return loss
 
     optimiser.step(objective)
-    return physical().detach()
+    return physical().detach(), float(objective().detach())
 
 
 def refine(scaled: ScaledStudy, maps: Tensor, rounds: int = 6) -> Tensor:

@@ -21,7 +21,7 @@ from models.superres.study import signals
 STAGE_WEIGHTS = (1.0, 1.0)
 """Weight of the losses after each learned step."""
 
-_CHECKPOINT_EVERY = 100
+_CHECKPOINT_EVERY = 25
 _LOG_EVERY = 20
 
 
@@ -43,10 +43,10 @@ class TrainingSettings:
         seed: of phantoms, studies and weights.
     """
 
-    steps: int = 3000
+    steps: int = 500
     batch: int = 6
     size: int = 96
-    phantoms: int = 1200
+    phantoms: int = 300
     channels: int = 32
     blocks: int = 4
     learning_rate: float = 2e-3

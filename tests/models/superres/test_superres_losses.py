@@ -1,0 +1,43 @@
+"""The losses vanish where they must, and ignore what is missing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.superres.held_out import measured_study, procedural_phantom
+from models.superres.losses import guide_synthesis, low_resolution_consistency
+from models.superres.study import signals
+
+
+def test_the_truth_costs_nothing_and_blur_costs() -> None:
+    phantom = procedural_phantom((48, 48), 8)
+    study = measured_study(phantom, (3.0, 3.0), noise=0.0)
+    blurred = study.truncation.interpolate(study.maps) * study.mask
+    truth = signals(study.sequences, phantom.maps)
+    noise = torch.full((1, 2), 0.003)
+    assert float(guide_synthesis(truth, truth, noise, study.mask)) == 0
+    assert (
+        float(
+            guide_synthesis(
+                signals(study.sequences, blurred.clamp_min(0)), truth, noise, study.mask
+            )
+        )
+        > 1
+    )
+    exact = low_resolution_consistency(
+        phantom.maps, study.maps, study.truncation, study.mask, study.map_noise
+    )
+    assert float(exact) == pytest.approx(0, abs=1e-4)
+    shifted = low_resolution_consistency(
+        phantom.maps * 1.1, study.maps, study.truncation, study.mask, study.map_noise
+    )
+    assert float(shifted) > 1
+
+
+def test_a_missing_guide_is_not_compared() -> None:
+    mask = torch.ones(1, 1, 8, 8)
+    guides = torch.rand(1, 2, 8, 8)
+    wrong = guides.clone()
+    wrong[:, 1] += 5
+    assert float(guide_synthesis(wrong, guides, torch.tensor([[0.01, 0.0]]), mask)) == 0

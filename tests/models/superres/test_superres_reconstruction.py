@@ -1,0 +1,179 @@
+"""Super-resolution as a whole, with the shipped network through ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.superres.bundle import FOLDER, TOLERANCE, open_session, session_step
+from models.superres.consistency import AFTER_NETWORK, gauss_newton
+from models.superres.disagreement import FLAGGED, disagreement
+from models.superres.evaluate import anchor_only, human_similarities, with_lesion
+from models.superres.held_out import (
+    Phantom,
+    figures,
+    measured_study,
+    procedural_phantom,
+    published_phantom,
+)
+from models.superres.human import human_slices
+from models.superres.network import LOWER, UPPER
+from models.superres.reconstruction import Stage, Step, initial_maps, reconstruct
+from models.superres.refine import refine, voxelwise_lbfgs
+from models.superres.study import Study, scale_guides
+
+
+@pytest.fixture(scope="module")
+def step() -> Step:
+    return session_step(open_session(threads=1))
+
+
+@pytest.fixture(scope="module")
+def held_out(shared_data: Callable[[str], Path]) -> Phantom:
+    return published_phantom(shared_data("phantom_pd_t1_t2").parent)
+
+
+@pytest.fixture(scope="module")
+def study(held_out: Phantom) -> Study:
+    return measured_study(held_out, (3.0, 3.0))
+
+
+@pytest.fixture(scope="module")
+def result(study: Study, step: Step) -> Stage:
+    with torch.no_grad():
+        return reconstruct(study, step)[-1]
+
+
+def test_the_golden_sample_and_the_digest() -> None:
+    metadata = json.loads((FOLDER / "metadata.json").read_text())
+    assert (
+        metadata["model"]["sha256"]
+        == hashlib.sha256((FOLDER / "model.onnx").read_bytes()).hexdigest()
+    )
+    golden = np.load(FOLDER / metadata["golden"]["file"])
+    inputs = {n.removeprefix("input_"): golden[n] for n in golden.files if n.startswith("input_")}
+    assert set(inputs) == set(metadata["network_data_format"]["inputs"])
+    (answer,) = open_session(threads=1).run(["updated_maps"], inputs)
+    for index, (low, high) in enumerate(zip(LOWER, UPPER, strict=True)):
+        difference = np.abs(answer - golden["output_updated_maps"])[:, index].max()
+        assert difference <= TOLERANCE["cpu"] * (high - low)
+
+
+def test_the_held_back_phantom_meets_its_bounds(
+    held_out: Phantom, study: Study, result: Stage
+) -> None:
+    blurred = figures(scale_guides(study).interpolated, held_out, study)
+    anchored = figures(anchor_only(study), held_out, study)
+    ours = figures(result.maps, held_out, study)
+    for name in ("t1 HFEN", "t2 HFEN"):
+        assert ours[name] <= 0.4 * blurred[name]
+        assert ours[name] < anchored[name]
+    assert ours["proton_density HFEN"] <= min(
+        blurred["proton_density HFEN"], anchored["proton_density HFEN"]
+    )
+    assert ours["GM T1 error (ms)"] <= 63
+    assert ours["FLAIR SSIM"] >= blurred["FLAIR SSIM"] + 0.05
+    for tissue in held_out.fractions:
+        assert abs(ours[f"{tissue} T1 bias (%)"]) <= 3
+        assert abs(ours[f"{tissue} T2 bias (%)"]) <= 5
+    for name in ("proton_density", "t1", "t2"):
+        assert ours[f"{name} residual (SD)"] <= 2
+
+
+def test_each_guide_helps_the_map_it_is_weighted_by(
+    held_out: Phantom, result: Stage, step: Step
+) -> None:
+    rows = []
+    for guides in ((True, False), (False, True)):
+        single = measured_study(held_out, (3.0, 3.0), guides=guides)
+        with torch.no_grad():
+            rows.append(figures(reconstruct(single, step)[-1].maps, held_out, single))
+    t1w, t2w = rows
+    assert t1w["t1 HFEN"] < t2w["t1 HFEN"]
+    assert t2w["t2 HFEN"] < t1w["t2 HFEN"]
+    both = figures(result.maps, held_out, single)
+    assert both["t1 HFEN"] < t1w["t1 HFEN"]
+    assert both["t2 HFEN"] < t2w["t2 HFEN"]
+
+
+def test_a_lesion_in_one_source_survives_and_is_flagged(
+    held_out: Phantom, study: Study, step: Step
+) -> None:
+    lesioned, inside = with_lesion(held_out)
+    changed = measured_study(lesioned, (3.0, 3.0))
+    brain = study.mask[0, 0].numpy() > 0
+    for mixed in (replace(study, maps=changed.maps), replace(study, guides=changed.guides)):
+        with torch.no_grad():
+            stage = reconstruct(mixed, step)[-1]
+        for index in (1, 2):
+            ratio = stage.maps[0, index] / held_out.maps[0, index].clamp_min(1)
+            assert np.median(ratio.numpy()[inside]) > 1.15
+        local = disagreement(stage.scaled, stage.maps)[0, 0].numpy()
+        assert np.median(local[inside]) > FLAGGED
+        assert (local[brain & ~inside] > FLAGGED).mean() < 0.05
+
+
+def test_sources_that_agree_are_not_flagged(study: Study, result: Stage) -> None:
+    local = disagreement(result.scaled, result.maps)[0, 0]
+    assert float((local > FLAGGED).float().sum() / study.mask.sum()) < 0.01
+
+
+def test_guide_units_do_not_matter(held_out: Phantom, result: Stage, step: Step) -> None:
+    with torch.no_grad():
+        other = reconstruct(measured_study(held_out, (3.0, 3.0), scale=0.01), step)[-1].maps
+    relative = (other - result.maps).abs().mean() / result.maps.abs().mean()
+    assert float(relative) < 1e-3
+
+
+def test_a_volume_and_unequal_factors(step: Step) -> None:
+    phantom = procedural_phantom((16, 64, 56), 10)
+    study = measured_study(phantom, (2.0, 3.0, 1.5))
+    with torch.no_grad():
+        maps = reconstruct(study, step)[-1].maps
+    assert maps.shape == phantom.maps.shape
+    ours = figures(maps, phantom, study)
+    blurred = figures(scale_guides(study).interpolated, phantom, study)
+    assert ours["t1 HFEN"] < 0.4 * blurred["t1 HFEN"]
+    assert ours["t2 HFEN"] < 0.4 * blurred["t2 HFEN"]
+
+
+def test_consistency_lowers_both_residuals_and_keeps_a_solution() -> None:
+    phantom = procedural_phantom((64, 64), 11)
+    study = measured_study(phantom, (2.0, 2.0), noise=0.0)
+    scaled = scale_guides(study)
+    blurred = gauss_newton(scaled, initial_maps(scaled), AFTER_NETWORK)
+    before, after = (figures(m, phantom, study) for m in (initial_maps(scaled), blurred))
+    assert after["t1 HFEN"] < before["t1 HFEN"]
+    exact = replace(scaled, guides=scaled.study.guides / 300.0)
+    kept = gauss_newton(exact, phantom.maps, AFTER_NETWORK)
+    torch.testing.assert_close(kept, phantom.maps, rtol=5e-3, atol=1e-3)
+
+
+def test_refinement_and_the_voxelwise_peer_lower_the_residual() -> None:
+    phantom = procedural_phantom((48, 48), 12)
+    study = measured_study(phantom, (2.0, 2.0))
+    scaled = scale_guides(study)
+    start = initial_maps(scaled)
+    first = figures(start, phantom, study)
+    for maps in (refine(scaled, start, 3), voxelwise_lbfgs(scaled, start, 30)[0]):
+        assert figures(maps, phantom, study)["t1 HFEN"] < first["t1 HFEN"]
+
+
+def test_a_volunteers_guides_and_unseen_flair(
+    shared_data: Callable[[str], Path], step: Step
+) -> None:
+    human = human_slices(shared_data("t1w_t2w_flair_human"), [112, 130])
+    with torch.no_grad():
+        stage = reconstruct(human.study, step)[-1]
+    ours = human_similarities(human, stage.maps)
+    blurred = human_similarities(human, stage.scaled.interpolated)
+    assert ours["T1w"] >= 0.93
+    assert ours["T2w"] >= 0.93
+    assert ours["FLAIR"] > blurred["FLAIR"] + 0.05

@@ -1,0 +1,52 @@
+"""Training: it learns, repeats itself, and resumes where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.superres.training import TrainingSettings, phantom_slices, study_losses, train
+
+SETTINGS = TrainingSettings(steps=6, batch=2, size=32, phantoms=4, channels=8, blocks=1)
+
+
+def _ignore(*_: float) -> None:
+    """Stands for the progress bar."""
+
+
+def test_a_run_repeats_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.superres.training._CHECKPOINT_EVERY", 3)
+    phantoms = phantom_slices(SETTINGS, None, _ignore)
+    whole, log = train(SETTINGS, phantoms, None, _ignore)
+    again, _ = train(SETTINGS, phantoms, None, _ignore)
+
+    class StoppedError(Exception):
+        """Stands for an interruption."""
+
+    def stop(step: int, *_: float) -> None:
+        if step == 4:
+            raise StoppedError
+
+    with contextlib.suppress(StoppedError):
+        train(SETTINGS, phantoms, tmp_path / "checkpoint", stop)
+    resumed, resumed_log = train(SETTINGS, phantoms, tmp_path / "checkpoint", _ignore)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+    assert log.entries[-1][0] == resumed_log.entries[-1][0] == 6
+
+
+def test_training_lowers_both_losses_on_studies_that_it_has_not_seen() -> None:
+    settings = replace(SETTINGS, steps=40, one_guide=0.0)
+    phantoms = phantom_slices(settings, None, _ignore)
+    losses = []
+    for steps in (1, settings.steps):
+        network, _ = train(replace(settings, steps=steps), phantoms, None, _ignore)
+        with torch.no_grad():
+            studies = [study_losses(network, phantoms, settings, 1000 + k) for k in range(6)]
+        losses.append(torch.tensor(studies).sum(0))
+    assert bool((losses[1] < losses[0]).all())
