@@ -59,7 +59,7 @@ _KEYWORDS = (
     # How it was acquired
     "ScanningSequence", "SequenceName", "MRAcquisitionType", "RepetitionTime", "EchoTime",
     "EffectiveEchoTime", "InversionTime", "InversionTimes", "FlipAngle", "ImagingFrequency",
-    "MagneticFieldStrength",
+    "TransmitterFrequency", "MagneticFieldStrength",
     "InPlanePhaseEncodingDirection", "DiffusionBValue", "DiffusionDirectionality",
     "DiffusionGradientOrientation",
     "DiffusionBValueXX", "DiffusionBValueXY", "DiffusionBValueXZ",
@@ -84,6 +84,7 @@ _MACROS = (
     "FrameContentSequence", "PixelValueTransformationSequence", "MRImageFrameTypeSequence",
     "ParametricMapFrameTypeSequence", "MREchoSequence", "MRModifierSequence",
     "MRTimingAndRelatedParametersSequence", "MRFOVGeometrySequence", "MRDiffusionSequence",
+    "MRImagingModifierSequence",
     "DiffusionGradientDirectionSequence", "DiffusionBMatrixSequence",
 )  # fmt: skip
 """Functional group macros (PS3.3 C.7.6.16.2, C.8.13.5): one item each, whose elements say of a

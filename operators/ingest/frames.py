@@ -21,6 +21,7 @@ _COMPONENTS = {
 }
 """Tokens of Image Type or Frame Type by which vendors tell the component of the signal."""
 
+_HIGHEST_MEGAHERTZ = 10_000
 _GE_COMPONENTS = (MAGNITUDE, PHASE, REAL, IMAGINARY)
 
 
@@ -144,6 +145,15 @@ def inversion_time_of(header: Header) -> float | None:
     """Inversion Times (0018,9079) or Inversion Time (0018,0082) in ms, or None."""
     times = header.numbers("InversionTimes")
     return times[0] if times else header.number("InversionTime")
+
+
+def imaging_frequency_of(header: Header) -> float | None:
+    """Imaging Frequency (0018,0084) or Transmitter Frequency (0018,9098) in MHz, or None.
+
+    UIH writes it in Hz (seen: uMR 770).
+    """
+    frequency = header.number("ImagingFrequency") or header.number("TransmitterFrequency")
+    return frequency / 1e6 if frequency and frequency > _HIGHEST_MEGAHERTZ else frequency
 
 
 def temporal_position_of(header: Header) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pydicom.uid import CTImageStorage, ParametricMapStorage
 
 from operators.ingest.conditions import holds, values_of
-from operators.ingest.frames import Frame
+from operators.ingest.frames import Frame, imaging_frequency_of
 from operators.ingest.gradients.reading import weighting_of
 from operators.ingest.header import Header
 from operators.ingest.settings import IngestSettings, NamedSeries
@@ -147,7 +147,7 @@ def _as_named(named: NamedSeries, header: Header) -> Recognition:
 def _map(header: Header, quantity: Quantity, unit: str, because: str) -> Recognition:
     """A quantity map of which the rescaled values have ``unit``."""
     try:
-        factor = conversion_factor(unit, quantity.unit.value, header.number("ImagingFrequency"))
+        factor = conversion_factor(unit, quantity.unit.value, imaging_frequency_of(header))
     except ValueError as error:
         return Recognition(SeriesKind.QUANTITY_MAP, f"{because}, but {error}", quantity)
     return Recognition(SeriesKind.QUANTITY_MAP, f"{because} in {unit}", quantity, factor)

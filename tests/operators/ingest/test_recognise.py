@@ -145,6 +145,15 @@ def test_a_real_world_value_mapping_gives_quantity_and_unit(
     np.testing.assert_allclose(acquisition.volume().array, expected, rtol=1e-6)
 
 
+def test_an_imaging_frequency_in_hz_is_understood(write, only):
+    folder = write(
+        np.full((2, 3, 3), 64),
+        common={"ImagingFrequency": "128175953"},
+        amend=mapping(QUANTITIES["b0_shift"].code, "Hz"),
+    )
+    np.testing.assert_allclose(only(folder).volume().array, 64 / 128.175953, rtol=1e-6)
+
+
 def test_a_unit_that_measures_something_else_makes_no_map(write, volumes, acquired):
     study = acquired(write(volumes(), amend=mapping(QUANTITIES["t1"].code, "/s")))
     kind, because = kind_of(study)
