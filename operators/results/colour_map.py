@@ -14,14 +14,9 @@ from pydicom.uid import EnhancedMRColorImageStorage
 from operators.results.anatomy import frame_anatomy
 from operators.results.derived_object import derived_object
 from operators.results.provenance import finish_object
+from operators.results.references import slices_ascending
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import (
-    code_string,
-    refer_frames_to_sources,
-    slices_ascending,
-    source_evidence,
-    template_image,
-)
+from operators.results.source import code_string, template_image
 from operators.vocabulary.result import ColourMap
 from operators.vocabulary.run import WrittenObject
 
@@ -90,9 +85,9 @@ def colour_image(plan: ResultPlan, colour_map: ColourMap) -> hd.SOPClass:
         for number, index in enumerate(order, start=1)
     ]
     _index_by_position(image)
-    image.SourceImageEvidenceSequence = [source_evidence(plan.result)]
-    refer_frames_to_sources(image, plan.result.source, geometry)
     finish_object(image, plan)
+    plan.references.name_evidence(image, "SourceImageEvidenceSequence")
+    plan.references.name_images_of_frames(image, geometry)
     return image
 
 

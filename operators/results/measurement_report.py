@@ -39,7 +39,7 @@ from operators.results.provenance import (
 )
 from operators.results.segmentation import tracking_identifiers
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import all_sources, character_set, template_image
+from operators.results.source import character_set, template_image
 from operators.vocabulary.acquisition import SourceSeries
 from operators.vocabulary.quantity import QUANTITIES
 from operators.vocabulary.result import Algorithm, Measurement
@@ -109,7 +109,8 @@ def measurement_report(plan: ResultPlan) -> Comprehensive3DSR:
     )
     _append_findings(report, plan)
     dataset = Comprehensive3DSR(
-        evidence=[template, *_evidence(plan, template)],
+        evidence=[template, _segmentation_identity(plan, template)],
+        record_evidence=False,
         content=report,
         series_instance_uid=series.uid,
         series_number=series.number,
@@ -126,6 +127,7 @@ def measurement_report(plan: ResultPlan) -> Comprehensive3DSR:
         series_description=series.description,
     )
     finish_object(dataset, plan)
+    plan.references.name_evidence(dataset, "PertinentOtherEvidenceSequence")
     return dataset
 
 
@@ -150,7 +152,7 @@ def _segment_group(
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
     segment = plan.written_segments()[number - 1]
     tracking_id, tracking_uid = tracking_identifiers(plan, number)
-    measurements = [m for m in plan.result.measurements() if m.segment == segment.name]
+    measurements = [m for m in plan.measurements if m.segment == segment.name]
     voxels = int((segment.volume.array > 0).sum())
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=tracking_uid, identifier=tracking_id),
@@ -219,28 +221,10 @@ def _append_findings(report: MeasurementReport, plan: ResultPlan) -> None:
     report[0].ContentSequence.append(container)
 
 
-def _evidence(plan: ResultPlan, template: Dataset) -> list[Dataset]:
-    """Identity of the Segmentation and of every source image."""
-    segmentation = _identity(
-        template,
-        plan.series_of(ObjectKind.SEGMENTATION).uid,
-        SegmentationStorage,
-        plan.instance_uid(ObjectKind.SEGMENTATION),
-    )
-    images = [
-        _identity(template, series.series_instance_uid, i.sop_class_uid, i.sop_instance_uid)
-        for series in all_sources(plan.result)
-        for i in series.images
-    ]
-    return [segmentation, *images]
-
-
-def _identity(
-    template: Dataset, series_uid: str, sop_class_uid: str, sop_instance_uid: str
-) -> Dataset:
+def _segmentation_identity(plan: ResultPlan, template: Dataset) -> Dataset:
     item = Dataset()
     item.StudyInstanceUID = template.StudyInstanceUID
-    item.SeriesInstanceUID = series_uid
-    item.SOPClassUID = sop_class_uid
-    item.SOPInstanceUID = sop_instance_uid
+    item.SeriesInstanceUID = plan.series_of(ObjectKind.SEGMENTATION).uid
+    item.SOPClassUID = SegmentationStorage
+    item.SOPInstanceUID = plan.instance_uid(ObjectKind.SEGMENTATION)
     return item

@@ -22,12 +22,7 @@ from operators.results.provenance import (
     private_coding_scheme,
 )
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import (
-    code_string,
-    refer_frames_to_sources,
-    refer_to_sources,
-    template_image,
-)
+from operators.results.source import code_string, template_image
 from operators.results.value_window import display_window, voi_lut
 from operators.vocabulary.acquisition import GradientTable
 from operators.vocabulary.quantity import QuantityMap
@@ -106,13 +101,14 @@ def parametric_map(plan: ResultPlan, quantity_map: QuantityMap) -> ParametricMap
     shared.FrameAnatomySequence = [frame_anatomy(plan.result.source.header)]
     dataset.ContentCreatorName = None
     _ascend_along_normal(dataset)
-    refer_to_sources(dataset, plan.result)
-    refer_frames_to_sources(dataset, plan.result.source, quantity_map.volume.get_geometry())
     dataset.DerivationDescription = (
         f"{quantity.code.meaning} in {quantity.unit.value} by {algorithm.name} "
         f"{algorithm.version}; {quantity_map.background:g} where not computed"
     )
     finish_object(dataset, plan)
+    plan.references.name_images(dataset)
+    plan.references.name_series(dataset)
+    plan.references.name_images_of_frames(dataset, quantity_map.volume.get_geometry())
     return dataset
 
 

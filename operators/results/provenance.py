@@ -7,7 +7,9 @@ from datetime import datetime
 import highdicom as hd
 from highdicom.base_content import ContributingEquipment
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.dataset import Dataset
+from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, DT, TM
 
@@ -79,7 +81,8 @@ def finish_object(dataset: Dataset, plan: ResultPlan) -> None:
     different bytes, even when they are told the same time.
 
     Args:
-        dataset: a finished object; changed in place.
+        dataset: an object that lacks nothing but references to its sources, which are
+            entered afterwards (`SourceReferences`); changed in place.
         plan: gives time and UIDs.
     """
     dataset.PatientName = plan.result.source.header.get("PatientName")
@@ -94,6 +97,19 @@ def finish_object(dataset: Dataset, plan: ResultPlan) -> None:
     for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in dataset.get(keyword, []):
             item.DimensionOrganizationUID = organization
+    _declare_encoding(dataset)
+
+
+def _declare_encoding(dataset: Dataset) -> None:
+    """Lets pydicom copy encoded references into the file instead of decoding them first.
+
+    It does so for data sets that it takes to be written as they were read. Value
+    representations that depend on the pixels, which it settles otherwise, are settled here.
+    """
+    correct_ambiguous_vr(dataset, is_little_endian=True)
+    dataset.set_original_encoding(False, True, convert_encodings(dataset.SpecificCharacterSet))
+    for frame in dataset.get("PerFrameFunctionalGroupsSequence", []):
+        frame.set_original_encoding(False, True, default_encoding)
 
 
 def _state_date_and_time(dataset: Dataset, prefix: str, moment: datetime) -> None:

@@ -22,7 +22,7 @@ from operators.results.provenance import (
     private_coding_scheme,
 )
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import refer_to_sources, template_image
+from operators.results.source import template_image
 from operators.vocabulary.run import WrittenObject
 
 # Recommended display colours (red, green, blue), told apart by colour-blind readers too:
@@ -101,8 +101,10 @@ def segmentation(plan: ResultPlan) -> Segmentation:
         series_description=series.description,
     )
     dataset.ContentCreatorName = None
-    refer_to_sources(dataset, plan.result)
     finish_object(dataset, plan)
+    plan.references.name_images(dataset)
+    plan.references.name_series(dataset)
+    plan.references.name_images_of_frames(dataset, geometry)
     return dataset
 
 

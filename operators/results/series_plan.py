@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from operators.results.identifiers import ResultIdentifiers
+from operators.results.references import SourceReferences
 from operators.vocabulary.quantity import QuantityMap
-from operators.vocabulary.result import ColourMap, PipelineResult, Segment
+from operators.vocabulary.result import ColourMap, Measurement, PipelineResult, Segment
 
 _LARGEST_INTEGER_STRING = 2**31 - 1
 _NUMBERS_PER_SOURCE = 1000
@@ -73,6 +75,16 @@ class ResultPlan:
     folder: Path
     created: datetime
     series: dict[str, PlannedSeries]
+
+    @cached_property
+    def references(self) -> SourceReferences:
+        """References to the source images, shared by all objects of the result."""
+        return SourceReferences(self.result)
+
+    @cached_property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Statistics of every map over every segment, computed once for report and page."""
+        return self.result.measurements()
 
     def series_of(self, kind: ObjectKind, name: str = "") -> PlannedSeries:
         """The series of one kind, and of one map where the kind has several."""

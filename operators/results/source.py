@@ -1,26 +1,21 @@
-"""What results inherit from their source, and how they refer to it."""
+"""What results inherit from the header of their source."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from copy import copy
 
 import highdicom as hd
 import numpy as np
 from highdicom.enum import SpecificCharacterSetValues
-from highdicom.sr.coding import CodedConcept
 from pydicom import config
 from pydicom.charset import python_encoding
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence as DicomSequence
-from pydicom.sr.codedict import codes
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import VR, DSfloat, validate_value
 
-from operators.vocabulary.acquisition import SourceImage, SourceSeries
-from operators.vocabulary.result import PipelineResult
+from operators.vocabulary.acquisition import SourceSeries
 
 # highdicom logs the UIDs of what it copies from, which house rules forbid.
 logging.getLogger("highdicom").setLevel(logging.WARNING)
@@ -44,8 +39,6 @@ _TYPE_2 = (
     "ReferringPhysicianName",
     "PositionReferenceIndicator",
 )
-_DERIVATION = CodedConcept.from_code(codes.DCM.UnspecifiedMethodOfCalculation)
-_SOURCE_FOR_PROCESSING = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
 _FUNCTIONAL_GROUPS = 0x5200
 _IMAGE_PRESENTATION = 0x0028
 _PIXEL_DATA = 0x7FE0
@@ -57,7 +50,7 @@ def template_image(source: SourceSeries, geometry: hd.VolumeGeometry) -> Dataset
     highdicom copies Patient, Study, Frame of Reference and acquisition equipment from its
     "source image". Reading all headers of a long series for that would take longer than
     everything else, and mosaics and multi-frame images have another geometry than the maps:
-    so it is shown this one header, and the references are set by `refer_to_sources`.
+    so it is shown this one header, and `SourceReferences` names the images.
 
     Text is decoded, to be written in `character_set`. Pixel description, functional groups
     and private attributes are left out; values that their type does not allow, as some
@@ -137,131 +130,6 @@ def _slice_thickness(header: Dataset, spacing: float) -> DSfloat:
     if thickness and source_spacing and np.isclose(float(source_spacing), spacing, rtol=1e-3):
         return DSfloat(float(thickness), auto_format=True)
     return DSfloat(spacing, auto_format=True)
-
-
-def reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    """SOP Instance Reference Macro (PS3.3 10.8)."""
-    item = Dataset()
-    item.ReferencedSOPClassUID = sop_class_uid
-    item.ReferencedSOPInstanceUID = sop_instance_uid
-    return item
-
-
-def refer_to_sources(dataset: Dataset, result: PipelineResult) -> None:
-    """Names every source image: Source Image Sequence and Common Instance Reference module.
-
-    Args:
-        dataset: multi-frame object; changed in place.
-        result: what it was made from.
-    """
-    images, series_items = [], []
-    for series in all_sources(result):
-        references = [reference(i.sop_class_uid, i.sop_instance_uid) for i in series.images]
-        item = Dataset()
-        item.SeriesInstanceUID = series.series_instance_uid
-        item.ReferencedInstanceSequence = references
-        images.extend(references)
-        series_items.append(item)
-    dataset.SourceImageSequence = images
-    dataset.ReferencedSeriesSequence = series_items
-
-
-def refer_frames_to_sources(
-    dataset: Dataset, source: SourceSeries, geometry: hd.VolumeGeometry
-) -> None:
-    """Names the source images behind each frame: Derivation Image functional group.
-
-    Where it is not known which image holds which slice, all frames share all images.
-
-    Args:
-        dataset: multi-frame object with one frame per slice, ascending along row x column;
-            changed in place.
-        source: the series that was analysed.
-        geometry: grid of the result (slices, rows, columns).
-    """
-    frames = dataset.PerFrameFunctionalGroupsSequence
-    by_slice = images_by_slice(source, geometry.spatial_shape[0])
-    if by_slice:
-        for frame, index in zip(frames, slices_ascending(geometry), strict=True):
-            frame.DerivationImageSequence = [_derivation(by_slice[index], "YES")]
-        return
-    for frame in frames:
-        if "DerivationImageSequence" in frame:
-            del frame.DerivationImageSequence
-    shared = dataset.SharedFunctionalGroupsSequence[0]
-    shared.DerivationImageSequence = [_derivation(source.images, "NO")]
-
-
-def _derivation(images: Iterable[SourceImage], locations_preserved: str) -> Dataset:
-    derivation = Dataset()
-    derivation.DerivationCodeSequence = [_DERIVATION]
-    items = []
-    for image in images:
-        item = reference(image.sop_class_uid, image.sop_instance_uid)
-        item.SpatialLocationsPreserved = locations_preserved
-        item.PurposeOfReferenceCodeSequence = [_SOURCE_FOR_PROCESSING]
-        items.append(item)
-    derivation.SourceImageSequence = items
-    return derivation
-
-
-def slices_ascending(geometry: hd.VolumeGeometry) -> list[int]:
-    """Indices of the slices in the order of ascending position along row x column."""
-    row_cosine, column_cosine = geometry.affine[:3, 2], geometry.affine[:3, 1]
-    ascending = geometry.affine[:3, 0] @ np.cross(row_cosine, column_cosine) > 0
-    slices = list(range(geometry.spatial_shape[0]))
-    return slices if ascending else slices[::-1]
-
-
-def source_evidence(result: PipelineResult) -> Dataset:
-    """Every source image as Hierarchical SOP Instance Reference Macro (C.17.2.1)."""
-    study = Dataset()
-    study.StudyInstanceUID = result.source.header.StudyInstanceUID
-    study.ReferencedSeriesSequence = []
-    for series in all_sources(result):
-        item = Dataset()
-        item.SeriesInstanceUID = series.series_instance_uid
-        item.ReferencedSOPSequence = [
-            reference(i.sop_class_uid, i.sop_instance_uid) for i in series.images
-        ]
-        study.ReferencedSeriesSequence.append(item)
-    return study
-
-
-def images_by_slice(source: SourceSeries, slices: int) -> dict[int, list[SourceImage]]:
-    """Single-slice source images of each slice of a grid of ``slices`` slices.
-
-    Empty where the series does not say which image holds which slice, where an image holds
-    several (mosaic, multi-frame), or where the grid of the result has another number of
-    slices than the source.
-    """
-    single = [image for image in source.images if image.frames == 1 and len(image.slices) == 1]
-    if len(single) < len(source.images) or max(i.slices[0] for i in single) + 1 != slices:
-        return {}
-    by_slice: dict[int, list[SourceImage]] = {index: [] for index in range(slices)}
-    for image in single:
-        by_slice[image.slices[0]].append(image)
-    return by_slice
-
-
-def related_series(sources: Iterable[SourceSeries]) -> DicomSequence:
-    """Related Series Sequence (0008,1250) that names whole series."""
-    items = []
-    for series in sources:
-        item = Dataset()
-        item.StudyInstanceUID = series.header.StudyInstanceUID
-        item.SeriesInstanceUID = series.series_instance_uid
-        item.PurposeOfReferenceCodeSequence = []
-        items.append(item)
-    return DicomSequence(items)
-
-
-def all_sources(result: PipelineResult) -> list[SourceSeries]:
-    """Source and further sources, each series once."""
-    sources = {
-        series.series_instance_uid: series for series in (result.source, *result.further_sources)
-    }
-    return list(sources.values())
 
 
 def code_string(label: str) -> str:

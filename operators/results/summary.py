@@ -12,7 +12,7 @@ from pydicom.uid import EncapsulatedPDFStorage
 from operators.results.derived_object import derived_object
 from operators.results.provenance import finish_object
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import all_sources, reference, template_image
+from operators.results.source import template_image
 from operators.results.summary_page import summary_page
 from operators.vocabulary.run import WrittenObject
 
@@ -66,13 +66,9 @@ def encapsulated_page(plan: ResultPlan, pdf: bytes) -> hd.SOPClass:
     document.VerificationFlag = "UNVERIFIED"
     document.DocumentTitle = f"{plan.result.algorithm.name} summary"
     document.ConceptNameCodeSequence = [CodedConcept.from_code(codes.DCM.ImagingMeasurementReport)]
-    document.SourceInstanceSequence = [
-        reference(image.sop_class_uid, image.sop_instance_uid)
-        for series in all_sources(plan.result)
-        for image in series.images
-    ]
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     document.EncapsulatedDocumentLength = len(pdf)
     finish_object(document, plan)
+    plan.references.name_images(document, "SourceInstanceSequence")
     return document

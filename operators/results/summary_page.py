@@ -80,7 +80,7 @@ def _draw(figure: Figure, plan: ResultPlan) -> None:
     result = plan.result
     if not result.maps:
         raise ValueError("a result without maps has no summary page")
-    measurements = _shown_measurements(result)
+    measurements = _shown_measurements(plan)
     findings = _finding_lines(result.findings)
     provenance = _provenance(plan)
     analysed = analysed_voxels(result.maps)
@@ -297,11 +297,11 @@ def _draw_direction_key(figure: Figure, box: Box, plane: DisplayPlane) -> None:
         _text(figure, box.left, height, name, fontsize=_SMALL, color=colour, weight="bold")
 
 
-def _shown_measurements(result: PipelineResult) -> dict[str, list[str]]:
+def _shown_measurements(plan: ResultPlan) -> dict[str, list[str]]:
     """Lines of text below each map, by quantity: one per segment, the first three."""
     lines: dict[str, list[str]] = {}
-    maps = {quantity_map.quantity.name: quantity_map for quantity_map in result.maps}
-    for measurement in result.measurements():
+    maps = {quantity_map.quantity.name: quantity_map for quantity_map in plan.result.maps}
+    for measurement in plan.measurements:
         shown = lines.setdefault(measurement.quantity, [])
         if len(shown) < _MOST_SEGMENTS:
             shown.append(_measurement_text(measurement, maps[measurement.quantity]))

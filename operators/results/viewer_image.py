@@ -9,19 +9,13 @@ import highdicom as hd
 import numpy as np
 from highdicom.pm import RealWorldValueMapping
 from pydicom.uid import UID, MRImageStorage
-from pydicom.valuerep import DSfloat
+from pydicom.valuerep import VR, DSfloat
 
 from operators.results.derived_object import derived_object
 from operators.results.provenance import finish_object
+from operators.results.references import slices_ascending
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import (
-    code_string,
-    images_by_slice,
-    reference,
-    related_series,
-    slices_ascending,
-    template_image,
-)
+from operators.results.source import code_string, template_image
 from operators.results.value_window import STORED_LEVELS, display_window, stored_step
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.quantity import QuantityMap
@@ -115,7 +109,6 @@ def _write_series(plan: ResultPlan, quantity_map: QuantityMap, folder: Path) -> 
     finding = clamping_finding(quantity_map, stored)
     image = _series_header(plan, quantity_map, stored, finding)
     geometry = quantity_map.volume.get_geometry()
-    sources = images_by_slice(plan.result.source, geometry.spatial_shape[0])
     series_folder = plan.folder / "viewer" / quantity.name
     (folder / series_folder).mkdir(parents=True, exist_ok=True)
     written = []
@@ -126,12 +119,8 @@ def _write_series(plan: ResultPlan, quantity_map: QuantityMap, folder: Path) -> 
         image.InstanceNumber = number
         position = geometry.get_plane_position(index)[0].ImagePositionPatient
         image.ImagePositionPatient = position
-        if sources:
-            image.SourceImageSequence = [
-                reference(source.sop_class_uid, source.sop_instance_uid)
-                for source in sources[index]
-            ]
-        image.PixelData = stored.array[index].tobytes()
+        plan.references.name_images_of_slice(image, geometry, index)
+        image.add_new("PixelData", VR.OW, stored.array[index].tobytes())
         path = series_folder / f"{number:04d}.dcm"
         image.save_as(folder / path, enforce_file_format=True)
         written.append(
@@ -185,7 +174,7 @@ def _series_header(
             *([finding.message] if finding else []),
         ]
     )
-    image.RelatedSeriesSequence = related_series((result.source, *result.further_sources))
+    plan.references.name_related_series(image)
     _describe_pixels(image, stored)
     low, high = display_window(quantity_map)
     image.WindowCenter = DSfloat((low + high) / 2, auto_format=True)

@@ -3,15 +3,13 @@ from __future__ import annotations
 import io
 
 import pytest
-from made_results import made_geometry, made_result, made_source
+from made_results import made_geometry, made_source
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 
 from operators.results.source import (
     character_set,
     code_string,
-    images_by_slice,
-    slices_ascending,
     template_image,
 )
 from operators.vocabulary.acquisition import SourceSeries
@@ -109,26 +107,6 @@ def test_the_plane_is_that_of_the_result_not_of_the_source() -> None:
     assert template.ImageOrientationPatient == (
         fine.get_plane_orientation()[0].ImageOrientationPatient
     )
-
-
-@pytest.mark.parametrize(("orientation", "first"), [("axial", 0), ("descending", 6)])
-def test_slices_ascend_along_row_cross_column(orientation: str, first: int) -> None:
-    assert slices_ascending(made_geometry(orientation))[0] == first
-
-
-def test_images_are_named_per_slice_only_where_that_is_certain() -> None:
-    source = made_result("axial").source
-    by_slice = images_by_slice(source, 7)
-    assert sorted(by_slice) == list(range(7))
-    assert all(image.slices == (k,) for k, images in by_slice.items() for image in images)
-    assert images_by_slice(source, 14) == {}
-    unknown = SourceSeries(
-        source.header,
-        tuple(
-            type(i)(i.path, i.sop_class_uid, i.sop_instance_uid, i.frames) for i in source.images
-        ),
-    )
-    assert images_by_slice(unknown, 7) == {}
 
 
 def test_code_strings_hold_only_what_is_allowed() -> None:
