@@ -33,7 +33,7 @@ CUDA may multiply in TF32, which keeps ten bits of mantissa.
 """
 
 
-def write_parameter_bundle(
+def parameter_bundle(
     network: ParameterNetwork, signal: Tensor, conditions: Tensor, training: dict[str, Any]
 ) -> dict[str, Any]:
     """Collects the bundle of an estimator; see :func:`save`.
@@ -85,10 +85,10 @@ def write_parameter_bundle(
     }
 
 
-def write_signal_bundle(
+def signal_bundle(
     network: SignalNetwork, values: Tensor, training: dict[str, Any]
 ) -> dict[str, Any]:
-    """Collects the bundle of a simulator's surrogate; as :func:`write_parameter_bundle`."""
+    """Collects the bundle of a simulator's surrogate; as :func:`parameter_bundle`."""
     specification = network.specification
     with torch.no_grad():
         signal = network(values)

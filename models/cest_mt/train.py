@@ -8,12 +8,10 @@ the bundle goes into the project. An interrupted run continues when started agai
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -62,14 +60,33 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    command = (
-        f"python -m models.cest_mt.train {options.network} --voxels {options.voxels} "
-        f"--steps {options.steps} --signal-steps {options.signal_steps} --seed {options.seed}"
-    )
-    _run(SPECIFICATIONS[options.network], options, command)
+    _train_all(_prepare(SPECIFICATIONS[options.network], options))
 
 
-def _run(specification: Specification, options: argparse.Namespace, command: str) -> None:
+@dataclass
+class _Run:
+    """Everything that one training needs.
+
+    Attributes:
+        specification: of the network.
+        options: of the command line.
+        folder: for checkpoints, pictures and figures.
+        training: voxels to train on.
+        held_out: voxels to evaluate on.
+        batches: noisy batches of ``training``, noise of random level.
+        noisy: noisy batches of ``held_out``, 1 % noise.
+    """
+
+    specification: Specification
+    options: argparse.Namespace
+    folder: Path
+    training: VoxelSet
+    held_out: VoxelSet
+    batches: FingerprintBatches
+    noisy: FingerprintBatches
+
+
+def _prepare(specification: Specification, options: argparse.Namespace) -> _Run:
     first_stage = _first_stage(specification, options.output)
     folder = options.output / specification.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,44 +98,65 @@ def _run(specification: Specification, options: argparse.Namespace, command: str
             (options.held_out, options.seed + _HELD_OUT_SEED),
         )
     )
-    settings = TrainingSettings(steps=options.steps, seed=options.seed)
-    batches = _batches(specification, training, first_stage, cache, NOISE_RANGE)
-    noisy = _batches(specification, held_out, first_stage, cache, (_NOISE, _NOISE))
+    return _Run(
+        specification,
+        options,
+        folder,
+        training,
+        held_out,
+        _batches(specification, training, first_stage, cache, NOISE_RANGE),
+        _batches(specification, held_out, first_stage, cache, (_NOISE, _NOISE)),
+    )
 
-    torch.manual_seed(options.seed)
-    estimator = ParameterNetwork(specification, *signal_statistics(training.signal, True))
-    with _bar(f"{specification.name} estimator", settings.steps) as progress:
+
+def _train_estimator(run: _Run, settings: TrainingSettings) -> ParameterNetwork:
+    torch.manual_seed(settings.seed)
+    network = ParameterNetwork(run.specification, *signal_statistics(run.training.signal, True))
+    with _bar(f"{run.specification.name} estimator", settings.steps) as progress:
         log = train_parameter_network(
-            estimator,
-            batches,
-            len(training),
+            network,
+            run.batches,
+            len(run.training),
             settings,
-            folder / "estimator.checkpoint",
+            run.folder / "estimator.checkpoint",
             progress,
         )
-    draw_loss(log, folder / "estimator_loss.png", "negative log-likelihood")
+    draw_loss(log, run.folder / "estimator_loss.png", "negative log-likelihood")
+    torch.save(network.state_dict(), run.folder / "estimator.pt")
+    return network
 
+
+def _train_surrogate(run: _Run, settings: TrainingSettings) -> SignalNetwork:
+    torch.manual_seed(settings.seed)
+    network = SignalNetwork(run.specification, *signal_statistics(run.training.signal, False))
+    with _bar(f"{run.specification.name} signal surrogate", settings.steps) as progress:
+        log = train_signal_network(
+            network, run.training, settings, run.folder / "signal.checkpoint", progress
+        )
+    draw_loss(log, run.folder / "signal_loss.png", "mean square error / variance")
+    return network
+
+
+def _train_all(run: _Run) -> None:
+    """Trains both networks, evaluates them on the held-out voxels and writes the bundles."""
+    specification, options = run.specification, run.options
+    settings = TrainingSettings(steps=options.steps, seed=options.seed)
     signal_settings = TrainingSettings(
         steps=options.signal_steps, seed=options.seed, weight_decay=0.0
     )
-    torch.manual_seed(options.seed)
-    surrogate = SignalNetwork(specification, *signal_statistics(training.signal, False))
-    with _bar(f"{specification.name} signal surrogate", signal_settings.steps) as progress:
-        log = train_signal_network(
-            surrogate, training, signal_settings, folder / "signal.checkpoint", progress
-        )
-    draw_loss(log, folder / "signal_loss.png", "mean square error / variance")
+    estimator = _train_estimator(run, settings)
+    surrogate = _train_surrogate(run, signal_settings)
 
     generator = torch.Generator().manual_seed(options.seed)
-    signal, conditions, _ = noisy(torch.arange(len(held_out)), generator)
+    signal, conditions, _ = run.noisy(torch.arange(len(run.held_out)), generator)
     with torch.no_grad():
         mean, sd = estimator.physical(signal, conditions)
-        difference = surrogate(held_out.values) - held_out.signal
+        difference = surrogate(run.held_out.values) - run.held_out.signal
     count = len(specification.parameters)
-    truth = held_out.values[:, :count]
     mean, sd = mean[:, :count], sd[:, :count]
-    draw_scatter(specification.parameters, truth, mean, sd, folder / "estimator_scatter.png")
-    rows = _compare(specification, held_out, signal, mean, sd, not options.no_dictionary)
+    truth = run.held_out.values[:, :count]
+    draw_scatter(specification.parameters, truth, mean, sd, run.folder / "estimator_scatter.png")
+    rows = _compare(run, signal, mean, sd)
     surrogate_error = {
         "rms": float(difference.square().mean().sqrt()),
         "largest": float(difference.abs().max()),
@@ -127,46 +165,36 @@ def _run(specification: Specification, options: argparse.Namespace, command: str
         f"{table(rows)}\n\nSurrogate of the signal: root mean square error "
         f"{surrogate_error['rms']:.2e} M0, largest {surrogate_error['largest']:.2e} M0.\n"
     )
-    (folder / "figures.md").write_text(report, encoding="utf-8")
+    (run.folder / "figures.md").write_text(report, encoding="utf-8")
     print(report)
 
-    common = {"command": command, "seed": options.seed, "voxels": options.voxels}
-    _save(
-        folder,
-        specification.name,
-        bundle.write_parameter_bundle(
-            estimator,
-            signal[:_GOLDEN_VOXELS],
-            conditions[:_GOLDEN_VOXELS],
-            common
-            | {
-                "settings": asdict(settings),
-                "noise": "Gaussian, 0.3 to 3 % of the voxel's largest image",
-                "held_out_at_1_percent_noise": [
-                    {"estimate": label, **asdict(row)} for label, row in rows
-                ],
-            },
-        ),
-        options.install,
+    history = {
+        "command": f"python -m models.cest_mt.train {options.network} --voxels {options.voxels} "
+        f"--steps {options.steps} --signal-steps {options.signal_steps} --seed {options.seed}",
+        "seed": options.seed,
+        "voxels": options.voxels,
+    }
+    estimator_bundle = bundle.parameter_bundle(
+        estimator,
+        signal[:_GOLDEN_VOXELS],
+        conditions[:_GOLDEN_VOXELS],
+        history
+        | {
+            "settings": asdict(settings),
+            "noise": "Gaussian, 0.3 to 3 % of the voxel's largest image",
+            "held_out_at_1_percent_noise": [
+                {"estimate": label, **asdict(row)} for label, row in rows
+            ],
+        },
     )
-    _save(
-        folder,
-        f"{specification.name}_signal",
-        bundle.write_signal_bundle(
-            surrogate,
-            held_out.values[:_GOLDEN_VOXELS],
-            common | {"settings": asdict(signal_settings), "held_out_error": surrogate_error},
-        ),
-        options.install,
+    surrogate_bundle = bundle.signal_bundle(
+        surrogate,
+        run.held_out.values[:_GOLDEN_VOXELS],
+        history | {"settings": asdict(signal_settings), "held_out_error": surrogate_error},
     )
-    torch.save(estimator.state_dict(), folder / "estimator.pt")
-    (folder / "specification.json").write_text(json.dumps(asdict(specification), indent=2))
-
-
-def _save(folder: Path, name: str, content: dict[str, Any], install: bool) -> None:
-    bundle.save(content, folder / name)
-    if install:
-        bundle.save(content, bundle.NETWORKS / name)
+    for content in (estimator_bundle, surrogate_bundle):
+        for parent in (run.folder, bundle.NETWORKS) if options.install else (run.folder,):
+            bundle.save(content, parent / content["metadata"]["name"])
 
 
 def _simulated(specification: Specification, values: Tensor, cache: Path) -> VoxelSet:
@@ -204,15 +232,9 @@ def _batches(
     return FingerprintBatches(voxels, specification, (first_stage, first.signal), noise_range)
 
 
-def _compare(
-    specification: Specification,
-    held_out: VoxelSet,
-    signal: Tensor,
-    mean: Tensor,
-    sd: Tensor,
-    with_dictionary: bool,
-) -> list[tuple[str, Figures]]:
+def _compare(run: _Run, signal: Tensor, mean: Tensor, sd: Tensor) -> list[tuple[str, Figures]]:
     """Figures of the network and of dictionary matching, over the prior and over brain tissue."""
+    specification, held_out = run.specification, run.held_out
     names = [quantity.name for quantity in specification.varied]
     brain = torch.ones(len(held_out), dtype=torch.bool)
     for column, name in enumerate(names):
@@ -223,7 +245,7 @@ def _compare(
     if not specification.nuisances:
         groups["brain tissue"] = brain
     estimates: list[tuple[str, Tensor, Tensor | None]] = [("network", mean, sd)]
-    if with_dictionary:
+    if not run.options.no_dictionary:
         known = [quantity.name for quantity in specification.conditions]
         dictionary = build_dictionary(specification, GRIDS[specification.name], known)
         told = {name: held_out.values[:, names.index(name)] for name in known}

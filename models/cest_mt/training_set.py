@@ -57,6 +57,12 @@ the means of the literature lie well inside (doi 10.1038/s42005-025-02063-8)."""
 
 _TILE = 4096
 
+_PHYSICS = (
+    *("training_set", "signal", "evolution", "generator", "spin_lock", "propagator"),
+    *("pools", "lineshape", "protocol_file", "schedule"),
+)
+"""Modules that decide a simulated signal: a change of any makes cached sets void."""
+
 
 @dataclass(frozen=True)
 class VoxelSet:
@@ -232,7 +238,7 @@ def simulated_set(
 def _fingerprint(specification: NetworkSpecification, values: Tensor) -> str:
     """Names a set by all that decides it: the values, the protocol file and the physics."""
     digest = hashlib.sha256(values.numpy().tobytes())
-    for source in ("training_set.py", "signal.py", "propagator.py", "pools.py"):
-        digest.update(Path(__file__).with_name(source).read_bytes())
+    for source in _PHYSICS:
+        digest.update(Path(__file__).with_name(f"{source}.py").read_bytes())
     digest.update(builtin_schedules()[specification.protocol].read_bytes())
     return digest.hexdigest()[:16]

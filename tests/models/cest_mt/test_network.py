@@ -26,6 +26,15 @@ ESTIMATORS = sorted(SPECIFICATIONS)
 BUNDLES = ESTIMATORS + [f"{name}_signal" for name in ESTIMATORS]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors gain nothing from a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def session(model):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -20,6 +20,16 @@ from models.cest_mt.training import (
 )
 from models.cest_mt.training_set import VoxelSet, draw_values, simulate_values, simulated_set
 
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors gain nothing from a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 SMALL_GRID = {
     "mt_fraction": [5.0, 10.0, 15.0],
     "mt_exchange_rate": [20.0, 40.0],
