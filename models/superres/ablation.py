@@ -88,6 +88,9 @@ def _train(
 ) -> UpdateNetwork:
     torch.manual_seed(settings.seed)
     network = UpdateNetwork(settings.channels, settings.blocks)
+    # Without physics between its steps the network starts from larger ones.
+    torch.nn.init.constant_(network.guide_weight, 0.7)
+    torch.nn.init.constant_(network.map_weight, 0.3)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, settings.steps, pct_start=0.1, cycle_momentum=False
@@ -126,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; see ``--help``."""
     parser = argparse.ArgumentParser(prog="python -m models.superres.ablation", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="published labels")
-    parser.add_argument("--steps", type=int, default=300, help="optimiser steps of each network")
+    parser.add_argument("--steps", type=int, default=100, help="optimiser steps of each network")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
