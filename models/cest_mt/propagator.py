@@ -29,8 +29,6 @@ _Y2 = (857 - 58 * _ROOT) / 630
 class _Product(torch.autograd.Function):
     """``left`` times ``right``, plus ``added`` where given, over the first two dimensions."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(
         left: torch.Tensor, right: torch.Tensor, added: torch.Tensor | None
@@ -69,6 +67,18 @@ class _Product(torch.autograd.Function):
         return to_left, to_right, to_added
 
     @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: torch.Tensor | None) -> Any:
+        def first_of_batch(value: torch.Tensor | None, dim: int | None) -> torch.Tensor | None:
+            if value is None:
+                return None
+            return value.unsqueeze(2) if dim is None else value.movedim(dim, 2)
+
+        left, right, added = map(first_of_batch, inputs, in_dims)
+        assert left is not None
+        assert right is not None
+        return product(left, right, added), 2
+
+    @staticmethod
     def jvp(ctx: Any, *tangents: torch.Tensor | None) -> torch.Tensor:
         left, right = ctx.saved_tensors
         left_tangent, right_tangent, added_tangent = tangents
@@ -88,7 +98,7 @@ def product(
 
     Args:
         left: (rows, inner, ...).
-        right: (inner, columns, ...), whose batch broadcasts with that of ``left``.
+        right: (inner, columns, ...), of as many dimensions; batches broadcast.
         added: (rows, columns, ...) to add to the product.
 
     Returns:

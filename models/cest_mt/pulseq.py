@@ -28,6 +28,8 @@ from models.cest_mt.schedule import (
 # Files of format 1.3 and older hold pulses at 1 µs, which pypulseq writes out for every RF
 # event: 200 million samples take it about 20 s, and more are refused.
 _MOST_OLD_SAMPLES = 200_000_000
+# What pypulseq raises on files that are cut off or edited by hand.
+_DAMAGED = (ValueError, RuntimeError, LookupError, TypeError, AttributeError, UnboundLocalError)
 
 
 def read_pulseq(path: Path, maximum_samples: int = 500) -> SaturationSchedule:
@@ -56,8 +58,9 @@ def read_pulseq(path: Path, maximum_samples: int = 500) -> SaturationSchedule:
         # pypulseq warns of every file older than itself.
         warnings.simplefilter("ignore")
         try:
-            sequence.read(str(path), detect_rf_use=False)
-        except (ValueError, RuntimeError, LookupError, TypeError, UnboundLocalError) as error:
+            # Removing duplicates would round every frequency and phase to six digits.
+            sequence.read(str(path), detect_rf_use=False, remove_duplicates=False)
+        except _DAMAGED as error:
             raise ValueError(f"{path} is damaged: pypulseq cannot read it ({error})") from error
     definitions = {key.lower(): value for key, value in sequence.definitions.items()}
     larmor_frequency = _larmor_frequency(definitions, path)
@@ -99,6 +102,13 @@ def _check(path: Path) -> None:
     for section in ("VERSION", "BLOCKS", "RF", "ADC", "SHAPES"):
         if f"[{section}]" not in text:
             raise ValueError(f"{path} has no section [{section}]: is it a complete Pulseq file?")
+    last = re.findall(r"^\[(\w+)\]", text, re.MULTILINE)[-1]
+    # pypulseq reads on for ever when a shape is not closed by an empty line.
+    if last != "SIGNATURE" and not text.endswith("\n\n"):
+        raise ValueError(
+            f"{path} ends inside section [{last}]: it was cut off, or lacks the empty line that "
+            "closes a section"
+        )
     version = re.search(r"^major\s+(\d+)\s+^minor\s+(\d+)", text, re.MULTILINE)
     if version is None:
         raise ValueError(f"{path}: section [VERSION] states no 'major' and 'minor'")

@@ -234,15 +234,13 @@ def _exponential(
 ) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
     """exp([[a, b], [c, d]] time) for b c >= 0, where both eigenvalues are real."""
     a, b, c, d = rates
-    root = torch.sqrt((a - d) ** 2 + 4 * b * c)
-    slow, fast = (a + d + root) / 2, (a + d - root) / 2
-    e_slow, e_fast = torch.exp(slow * time), torch.exp(fast * time)
-    mixed = (e_slow - e_fast) / root
-    share = (a - fast) / root
-    return (share * e_slow + (1 - share) * e_fast, b * mixed), (
-        c * mixed,
-        (1 - share) * e_slow + share * e_fast,
-    )
+    # The last term, small beside any rate, keeps the division where the rates coincide.
+    root = torch.sqrt((a - d) ** 2 + 4 * b * c + 1e-12)
+    slow = torch.exp((a + d + root) / 2 * time)
+    fast = torch.exp((a + d - root) / 2 * time)
+    mean, mixed = (slow + fast) / 2, (slow - fast) / root
+    half = (a - d) / 2 * mixed
+    return (mean + half, b * mixed), (c * mixed, mean - half)
 
 
 def _is_nothing(event: object) -> bool:
