@@ -12,6 +12,7 @@ import yaml
 
 from models.cest_mt.schedule import (
     GYROMAGNETIC_RATIO,
+    Analysis,
     Delay,
     Event,
     Image,
@@ -159,6 +160,9 @@ def read_protocol_file(path: Path) -> SaturationSchedule:
         b1=amplitudes,
         images=tuple(images),
         m0_images=m0_images,
+        analysis=_choice(
+            Analysis, root.take("analysis", Analysis.FINGERPRINT), f"{path}, 'analysis'"
+        ),
         normalisation=_choice(
             Normalisation, root.take("normalisation"), f"{path}, 'normalisation'"
         ),

@@ -28,6 +28,19 @@ class Normalisation(StrEnum):
     FIRST = "first"
 
 
+class Analysis(StrEnum):
+    """How a series of a protocol is turned into maps.
+
+    ``FINGERPRINT``: all images together, by a network for the protocol.
+    ``Z_SPECTRUM``: as M/M0 over the offset: asymmetry and Lorentzian lines.
+    ``WASABI``: by the WASABI equation, into B0 and B1.
+    """
+
+    FINGERPRINT = "fingerprint"
+    Z_SPECTRUM = "z_spectrum"
+    WASABI = "wasabi"
+
+
 class Tip(StrEnum):
     """Ideal rotations before and after a spin-lock pulse.
 
@@ -158,6 +171,7 @@ class SaturationSchedule:
             pulses, the root mean square over the pulse of shaped ones.
         images: (images,) what is played.
         m0_images: indices of images that serve as M0.
+        analysis: how a series is turned into maps.
         normalisation: scaling of measured and simulated signals before comparison.
         relaxed_start: True if every image starts from thermal equilibrium; False if it
             starts from where the recovery of the image before it ends.
@@ -172,6 +186,7 @@ class SaturationSchedule:
     b1: np.ndarray
     images: tuple[Image, ...] = field(repr=False)
     m0_images: tuple[int, ...] = ()
+    analysis: Analysis = Analysis.FINGERPRINT
     normalisation: Normalisation = Normalisation.NONE
     relaxed_start: bool = False
     checks: SeriesChecks = SeriesChecks()
