@@ -23,6 +23,7 @@ from models.cest_mt.training_set import draw_values, simulate_values
 from operators.vocabulary.quantity import QUANTITIES
 
 ESTIMATORS = sorted(SPECIFICATIONS)
+FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 BUNDLES = ESTIMATORS + [f"{name}_signal" for name in ESTIMATORS]
 
 
@@ -98,7 +99,7 @@ def test_conditions_beyond_the_trained_range_count_as_its_bound():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.floats(-3e38, 3e38, width=32), st.floats(-3e38, 3e38, width=32), st.integers(0, 30))
+@given(FINITE, FINITE, st.integers(0, 30))
 def test_every_finite_input_gives_a_finite_answer_within_range(value, condition, image):
     signal = np.zeros((2, 31), np.float32)
     signal[0, image] = value
