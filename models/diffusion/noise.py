@@ -14,9 +14,13 @@ from torch import Tensor
 #: Signal over noise below which a magnitude is mostly noise: there its mean exceeds the true
 #: signal by more than a tenth.
 FLOOR_RATIO = 2.2
-_TO_STANDARD_DEVIATION = 1.4826
-# Squares beyond this multiple of the median are artefacts, not noise.
-_LARGEST_SQUARE = 9.0
+_MEAN_ABSOLUTE_TO_SD = (np.pi / 2) ** 0.5
+# Deviations beyond this multiple of the median are edges and artefacts, not noise.
+_LARGEST_DEVIATION = 4.0
+# b-values that round to the same multiple of this, s/mm², count as one.
+_SAME_B = 100.0
+# SD of the window over which noise is averaged, mm.
+_WINDOW = 12.0
 
 
 def rician_log_likelihood(measured: Tensor, predicted: Tensor, sigma: Tensor) -> Tensor:
@@ -47,47 +51,51 @@ def at_noise_floor(signals: np.ndarray, sigma: float | np.ndarray) -> np.ndarray
     return signals < FLOOR_RATIO * np.asarray(sigma)[..., None]
 
 
-def high_pass_noise(signals: np.ndarray, brain: np.ndarray) -> float:
-    """First estimate of the noise SD, from what a second difference leaves of each volume.
+def high_pass_noise(
+    signals: np.ndarray, brain: np.ndarray, b_values: np.ndarray, voxel: tuple[float, float, float]
+) -> np.ndarray:
+    """Noise SD that varies smoothly over the brain, as coils and parallel imaging make it.
 
-    Structure raises it and interpolation lowers it, so it only starts
-    :func:`local_noise`.
+    Works on a single volume of each direction, where residuals of a fit say nothing. Volumes of
+    one b share the structure of the head; what a second difference along rows and columns leaves
+    of their deviation from their mean is nearly noise alone. Where volumes were interpolated,
+    noise is correlated between neighbours and the estimate is low, by a quarter or so.
 
     Args:
         signals: (slices, rows, columns, volumes).
-        brain: (slices, rows, columns).
+        brain: (slices, rows, columns), not empty.
+        b_values: (volumes,) s/mm².
+        voxel: size along slices, rows, columns, mm.
 
     Returns:
-        The median over volumes, in the unit of the signals.
+        (voxels,) in the unit of the signals, positive.
     """
     inner = ndimage.binary_erosion(brain, np.ones((1, 3, 3)))
     inner = inner if inner.any() else brain
     kernel = np.array([1.0, -2.0, 1.0])
-    found = []
-    for volume in np.moveaxis(signals, -1, 0):
-        difference = ndimage.convolve1d(ndimage.convolve1d(volume, kernel, axis=1), kernel, axis=2)
-        # The squared weights of the two-dimensional kernel sum to 36.
-        found.append(np.median(np.abs(difference[inner])) / 6)
-    return float(_TO_STANDARD_DEVIATION * np.median(found))
+    total, volumes = np.zeros(brain.shape), 0
+    for group in _alike(b_values):
+        mean = signals[..., group].mean(axis=-1) if len(group) > 1 else 0.0
+        left = np.sqrt(1 - 1 / len(group)) if len(group) > 1 else 1.0
+        for volume in group:
+            deviation = signals[..., volume] - mean
+            rough = ndimage.convolve1d(
+                ndimage.convolve1d(deviation, kernel, axis=1), kernel, axis=2
+            )
+            # The squared weights of the two-dimensional kernel sum to 36.
+            absolute = np.abs(rough) / (6 * left)
+            total += np.minimum(absolute, _LARGEST_DEVIATION * np.median(absolute[inner]))
+            volumes += 1
+    sigmas = [_WINDOW / size for size in voxel]
+    smooth = ndimage.gaussian_filter(np.where(inner, total / volumes, 0.0), sigmas)
+    weight = ndimage.gaussian_filter(inner.astype(np.float64), sigmas)
+    level = _MEAN_ABSOLUTE_TO_SD * smooth[brain] / np.maximum(weight[brain], 1e-6)
+    return np.maximum(level, 1e-6 * max(float(level.max()), 1e-30))
 
 
-def local_noise(
-    squares: np.ndarray, brain: np.ndarray, voxel: tuple[float, float, float], width: float = 8.0
-) -> np.ndarray:
-    """Noise SD that varies smoothly over the brain, as coils and parallel imaging make it.
-
-    Args:
-        squares: (voxels,) expected squared residual of each voxel of the brain.
-        brain: (slices, rows, columns).
-        voxel: size along slices, rows, columns, mm.
-        width: SD of the Gaussian window, mm.
-
-    Returns:
-        (voxels,) in the unit of the root of ``squares``.
-    """
-    grid = np.zeros(brain.shape, dtype=np.float32)
-    grid[brain] = np.minimum(squares, _LARGEST_SQUARE * np.median(squares))
-    sigmas = [width / size for size in voxel]
-    smooth = ndimage.gaussian_filter(grid, sigmas)
-    weight = ndimage.gaussian_filter(brain.astype(np.float32), sigmas)
-    return np.sqrt(smooth[brain] / np.maximum(weight[brain], 1e-6))
+def _alike(b_values: np.ndarray) -> list[np.ndarray]:
+    """Volumes of each b above zero that has two or more; otherwise all volumes, one by one."""
+    rounded = np.round(np.asarray(b_values) / _SAME_B)
+    groups = [np.flatnonzero(rounded == b) for b in np.unique(rounded) if b > 0]
+    groups = [group for group in groups if len(group) > 1]
+    return groups or [np.array([volume]) for volume in range(len(b_values))]

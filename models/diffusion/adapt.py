@@ -1,0 +1,335 @@
+"""Zero-shot adaptation of a prior to one participant's own data.
+
+This is our reconstruction of what "A physics-informed foundation model for quantitative diffusion
+MRI" (PIGMENT, 2026) describes in its abstract; its architecture and losses are not public. The
+scheme is proximal alternation (plug-and-play, Zhang et al., IEEE TPAMI 44:6360 (2021),
+doi 10.1109/TPAMI.2021.3088914):
+
+1. data step: weighted least squares in every voxel, exact for any gradient table, with the
+   covariance that the estimated noise gives it;
+2. prior step: the denoiser, told that covariance, gives posterior mean and SD of the maps, which
+   enter the next data step as a belief of that precision.
+
+The last data step weighs the data against the prior. Several seeds repeat the prior step on a
+grid that is mirrored and transposed, tensors with it, and on data disturbed by a fraction of
+their noise; mean and spread over seeds enter the result. The table of gradients enters only
+through step 1, so that any table works without retraining.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.diffusion.channels import Stack
+from models.diffusion.degradation import exchange_order, mirror_signs
+from models.diffusion.noise import high_pass_noise
+from models.diffusion.prior import RunNetwork, correlation_with_s0, denoise
+from models.diffusion.signal_design import log_design
+from models.diffusion.tensor_fit import MINIMUM_SIGNAL
+
+# Voxels at a time: bounds the memory of matrices per voxel.
+_CHUNK = 20_000
+# A voxel without usable signal is held by this multiple of the spread over brains.
+_POPULATION_WIDTH = 3.0
+# Weighted signals above this multiple of the reference are a fit gone astray, not a signal.
+_LARGEST_LOG_SIGNAL = 5.0
+
+
+@dataclass(frozen=True)
+class AdaptationSettings:
+    """What steers the adaptation.
+
+    Attributes:
+        prior_weight: weight of the prior in the last data step; 0 is the plain weighted fit.
+        iterations: rounds of data step and prior step.
+        seeds: how many disturbed and mirrored repetitions each prior step has.
+        disturbance: SD of the disturbance in units of the noise.
+        first_seed: seed of the first repetition; equal seeds give equal results.
+    """
+
+    prior_weight: float = 1.0
+    iterations: int = 1
+    seeds: int = 4
+    disturbance: float = 0.2
+    first_seed: int = 0
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """Maps of one participant; arrays hold the voxels of the brain only.
+
+    Attributes:
+        channels: (voxels, channels) of the stack, in the frame of the array.
+        covariance: (voxels, channels, channels) posterior covariance.
+        plain: (voxels, channels) of the plain weighted least squares.
+        data_share: (voxels,) posterior variance over the variance that the data alone would
+            leave, averaged over the tensor's elements: 1 where the data decide, near 0 where
+            the prior does.
+        noise: (voxels,) SD of the noise, in the unit of the signals.
+        residual: (voxels,) root mean square difference of signal and prediction, in that unit.
+        reference: signal by which log S0 is relative.
+    """
+
+    channels: Tensor
+    covariance: Tensor
+    plain: Tensor
+    data_share: Tensor
+    noise: Tensor
+    residual: Tensor
+    reference: float
+
+
+class LinearAdaptation:
+    """A series, and the steps of the alternation on it.
+
+    Args:
+        signals: (slices, rows, columns, volumes), every value finite.
+        brain: bool (slices, rows, columns); only these voxels are looked at.
+        b_values: (volumes,) s/mm².
+        directions: (volumes, 3) unit vectors in the frame of the array: x along columns, y along
+            rows, z along slices.
+        stack: DTI or DKI.
+        voxel: size along slices, rows and columns, mm.
+    """
+
+    def __init__(
+        self,
+        signals: np.ndarray,
+        brain: np.ndarray,
+        b_values: np.ndarray,
+        directions: np.ndarray,
+        stack: Stack,
+        voxel: tuple[float, float, float],
+    ) -> None:
+        self.stack = stack
+        self.brain = brain
+        self.voxel = voxel
+        without = b_values < 50
+        self.reference = float(np.median(signals[brain][:, without]))
+        if not self.reference > 0:
+            raise ValueError("the volumes without diffusion weighting hold no signal in the brain")
+        relative = torch.as_tensor(signals[brain] / self.reference, dtype=torch.float32)
+        self._relative = relative
+        self._design = torch.as_tensor(log_design(b_values, directions, len(stack) > 7))
+        self._log_signal = relative.clamp(min=MINIMUM_SIGNAL / self.reference).log()
+        self._weight = torch.empty_like(relative)
+        self.plain = torch.empty((len(relative), len(stack)), dtype=torch.float64)
+        self._fit()
+        noise = high_pass_noise(signals, brain, b_values, voxel) / self.reference
+        self.noise = torch.as_tensor(noise, dtype=torch.float64)
+
+    def _chunks(self) -> Iterator[slice]:
+        for first in range(0, len(self._relative), _CHUNK):
+            yield slice(first, first + _CHUNK)
+
+    def _information(self, part: slice) -> Tensor:
+        """X' W X of voxels: their precision when the noise SD is 1."""
+        return torch.einsum(
+            "vn,ni,nj->vij", self._weight[part].double(), self._design, self._design
+        )
+
+    def _fit(self) -> None:
+        """Weighted least squares; weights are the squared signals of the ordinary fit."""
+        inverse = torch.linalg.pinv(self._design)
+        for part in self._chunks():
+            measured = self._log_signal[part].double()
+            ordinary = measured @ inverse.T
+            predicted = ordinary @ self._design.T
+            self._weight[part] = torch.exp(2 * predicted.clamp(max=_LARGEST_LOG_SIGNAL)).float()
+            normal = self._information(part)
+            right = (self._weight[part].double() * (measured - predicted)) @ self._design
+            factor, failed = torch.linalg.cholesky_ex(normal)
+            correction = torch.cholesky_solve(right[..., None], factor)[..., 0]
+            usable = (failed == 0) & correction.isfinite().all(dim=1)
+            self.plain[part] = ordinary + torch.where(usable[:, None], correction, 0.0)
+
+    def data_step(
+        self, mean: Tensor | None = None, precision: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Maps that suit the data and a Gaussian belief best, and their covariance.
+
+        Args:
+            mean: (voxels, channels) belief; by default the mean over brains, held weakly.
+            precision: (voxels, channels) reciprocal variances of the belief.
+
+        Returns:
+            (voxels, channels) and (voxels, channels, channels), float64.
+        """
+        size = len(self.stack)
+        maps = torch.empty_like(self.plain)
+        covariance = torch.empty((len(maps), size, size), dtype=torch.float64)
+        population = torch.as_tensor(self.stack.mean)
+        weak = torch.as_tensor(1 / (_POPULATION_WIDTH * self.stack.spread) ** 2)
+        for part in self._chunks():
+            data = self._information(part) / self.noise[part, None, None] ** 2
+            belief = weak.expand(len(data), -1) if precision is None else precision[part]
+            centre = population.expand(len(data), -1) if mean is None else mean[part]
+            right = (data @ self.plain[part, :, None])[..., 0] + belief * centre
+            factor = torch.linalg.cholesky(data + torch.diag_embed(belief))
+            maps[part] = torch.cholesky_solve(right[..., None], factor)[..., 0]
+            covariance[part] = torch.cholesky_inverse(factor)
+        return maps, covariance
+
+    def prior_step(
+        self,
+        run: RunNetwork,
+        maps: Tensor,
+        covariance: Tensor,
+        seed: int | None,
+        disturbance: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Posterior mean and SD of the maps, each (voxels, channels).
+
+        Args:
+            run: the denoiser.
+            maps: (voxels, channels) from the data step.
+            covariance: (voxels, channels, channels) of their noise.
+            seed: which of the eight symmetries of a slice is used, and what disturbance is
+                added; ``None`` for neither.
+            disturbance: its SD relative to the noise.
+        """
+        sd = covariance.diagonal(dim1=1, dim2=2).sqrt()
+        correlation = correlation_with_s0(covariance)
+        if seed is not None and disturbance > 0:
+            generator = torch.Generator().manual_seed(seed)
+            noise = torch.randn(maps.shape, generator=generator, dtype=maps.dtype)
+            factor = torch.linalg.cholesky(covariance)
+            maps = maps + disturbance * (factor @ noise[..., None])[..., 0]
+            sd = sd * math.sqrt(1 + disturbance**2)
+        symmetry = _Symmetry(self.stack, 0 if seed is None else seed % 8)
+        mean, posterior = denoise(
+            run,
+            symmetry.apply(self._grid(maps)),
+            symmetry.apply(self._grid(sd), signed=False),
+            symmetry.apply_scalar(self._grid(correlation[:, None])[0]),
+            symmetry.apply_scalar(self.brain),
+        )
+        return (
+            self._voxels(symmetry.undo(mean)),
+            self._voxels(symmetry.undo(posterior, signed=False)),
+        )
+
+    def residual(self, maps: Tensor) -> Tensor:
+        """Root mean square of measured minus predicted signal, relative; (voxels,)."""
+        found = [
+            (
+                self._relative[part]
+                - torch.exp((maps[part] @ self._design.T).clamp(max=_LARGEST_LOG_SIGNAL))
+            )
+            .square()
+            .mean(dim=1)
+            .sqrt()
+            for part in self._chunks()
+        ]
+        return torch.cat(found)
+
+    def _grid(self, values: Tensor) -> np.ndarray:
+        grid = np.zeros((values.shape[1], *self.brain.shape), dtype=np.float32)
+        grid[:, self.brain] = values.T.numpy()
+        return grid
+
+    def _voxels(self, grid: np.ndarray) -> Tensor:
+        return torch.as_tensor(grid[:, self.brain].T.astype(np.float64))
+
+
+def adapt(
+    series: LinearAdaptation, run: RunNetwork, settings: AdaptationSettings | None = None
+) -> Adapted:
+    """Maps of a series with the prior adapted to it.
+
+    Args:
+        series: the series.
+        run: the denoiser of the series' stack.
+        settings: what steers the adaptation.
+
+    Returns:
+        Maps, their covariance and what the data contributed.
+    """
+    settings = settings or AdaptationSettings()
+    maps, covariance = series.data_step()
+    if settings.prior_weight == 0:
+        return _result(series, series.plain, covariance, covariance)
+    mean, variance = _answer(series, run, settings, maps, covariance)
+    before = covariance
+    for _ in range(settings.iterations - 1):
+        maps, covariance = series.data_step(mean, settings.prior_weight / variance)
+        mean, variance = _answer(series, run, settings, maps, covariance)
+    final, _ = series.data_step(mean, settings.prior_weight / variance)
+    # The correlations of the data's noise, with the variances of the posterior.
+    ratio = torch.sqrt(variance) / before.diagonal(dim1=1, dim2=2).sqrt()
+    posterior = before * ratio[:, :, None] * ratio[:, None, :]
+    return _result(series, final, posterior, before)
+
+
+def _answer(
+    series: LinearAdaptation,
+    run: RunNetwork,
+    settings: AdaptationSettings,
+    maps: Tensor,
+    covariance: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Mean of the prior steps over the seeds, and their variance with that between seeds."""
+    answers = [
+        series.prior_step(run, maps, covariance, settings.first_seed + i, settings.disturbance)
+        for i in range(settings.seeds)
+    ]
+    mean = torch.stack([one for one, _ in answers]).mean(dim=0)
+    within = torch.stack([sd**2 for _, sd in answers]).mean(dim=0)
+    between = torch.stack([(one - mean) ** 2 for one, _ in answers]).mean(dim=0)
+    return mean, within + between
+
+
+def _result(
+    series: LinearAdaptation, maps: Tensor, posterior: Tensor, covariance: Tensor
+) -> Adapted:
+    before = covariance.diagonal(dim1=1, dim2=2)[:, 1:7]
+    after = posterior.diagonal(dim1=1, dim2=2)[:, 1:7]
+    return Adapted(
+        channels=maps,
+        covariance=posterior,
+        plain=series.plain,
+        data_share=(after / before).clamp(max=1).mean(dim=1),
+        noise=series.noise * series.reference,
+        residual=series.residual(maps) * series.reference,
+        reference=series.reference,
+    )
+
+
+class _Symmetry:
+    """One of the eight ways to mirror and transpose the slices of a stack of maps."""
+
+    def __init__(self, stack: Stack, number: int) -> None:
+        signs = np.ones(len(stack), dtype=np.float32)
+        self._axes = []
+        for bit, (axis, dimension) in enumerate(((0, -1), (1, -2))):
+            if number >> bit & 1:
+                signs = signs * mirror_signs(stack, axis).numpy()
+                self._axes.append(dimension)
+        self._signs = signs[:, None, None, None]
+        self._order = exchange_order(stack) if number & 4 else None
+
+    def apply(self, maps: np.ndarray, signed: bool = True) -> np.ndarray:
+        """Mirror and transpose (channels, slices, rows, columns)."""
+        turned = np.flip(maps, self._axes)
+        turned = turned * self._signs if signed else turned
+        if self._order is not None:
+            turned = turned.swapaxes(-1, -2)[self._order]
+        return np.ascontiguousarray(turned)
+
+    def apply_scalar(self, grid: np.ndarray) -> np.ndarray:
+        """Mirror and transpose (slices, rows, columns)."""
+        turned = np.flip(grid, self._axes)
+        return np.ascontiguousarray(turned if self._order is None else turned.swapaxes(-1, -2))
+
+    def undo(self, maps: np.ndarray, signed: bool = True) -> np.ndarray:
+        """Inverse of :meth:`apply`."""
+        if self._order is not None:
+            maps = maps[self._order].swapaxes(-1, -2)
+        maps = maps * self._signs if signed else maps
+        return np.ascontiguousarray(np.flip(maps, self._axes))
