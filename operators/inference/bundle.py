@@ -24,12 +24,13 @@ class BundleError(ValueError):
 
 
 class TensorDescription(BaseModel):
-    """One input or output of a network: float32 (voxels, channels), in physical units.
+    """One input or output of a network: float32, in physical units.
 
     Attributes:
         unit: UCUM unit.
         value_range: (lowest, highest) value that the network was trained for or returns.
-        shape: ("voxels", channels).
+        shape: lengths, and names of the dimensions that may have any length;
+            ("voxels", channels) for a network that treats every voxel for itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -37,12 +38,19 @@ class TensorDescription(BaseModel):
     dtype: Literal["float32"] = "float32"
     unit: str
     value_range: tuple[float, float]
-    shape: tuple[Literal["voxels"], int]
+    shape: tuple[str | int, ...]
 
     @property
     def channels(self) -> int:
-        """Number of values of a voxel."""
-        return self.shape[1]
+        """Number of values of a voxel.
+
+        Raises:
+            BundleError: the network does not treat every voxel for itself.
+        """
+        match self.shape:
+            case ("voxels", int(channels)):
+                return channels
+        raise BundleError(f"a network of shape {self.shape} does not run voxel by voxel")
 
 
 class _ModelFile(BaseModel):
