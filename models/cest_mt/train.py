@@ -48,8 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--voxels", type=int, default=400_000, help="simulated training voxels")
     parser.add_argument("--held-out", type=int, default=20_000, help="voxels to evaluate on")
-    parser.add_argument("--steps", type=int, default=12_000, help="steps of the estimator")
-    parser.add_argument("--signal-steps", type=int, default=12_000, help="steps of the surrogate")
+    parser.add_argument("--steps", type=int, default=8_000, help="steps of the estimator")
+    parser.add_argument("--signal-steps", type=int, default=8_000, help="steps of the surrogate")
     parser.add_argument("--seed", type=int, default=1, help="of voxels, weights and noise")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument(
@@ -170,7 +170,8 @@ def _train_all(run: _Run) -> None:
 
     history = {
         "command": f"python -m models.cest_mt.train {options.network} --voxels {options.voxels} "
-        f"--steps {options.steps} --signal-steps {options.signal_steps} --seed {options.seed}",
+        f"--steps {options.steps} --signal-steps {options.signal_steps} --seed {options.seed} "
+        f"--threads {options.threads}",
         "seed": options.seed,
         "voxels": options.voxels,
     }

@@ -32,7 +32,7 @@ class TrainingSettings:
         seed: of the initial weights, the order of voxels and the noise.
     """
 
-    steps: int = 12_000
+    steps: int = 8_000
     batch: int = 1024
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
