@@ -21,7 +21,6 @@ from operators.results.measurement_report import write_measurement_report
 from operators.results.parametric_map import write_parametric_maps
 from operators.results.segmentation import write_segmentation
 from operators.results.series_plan import ResultPlan, plan_results
-from operators.results.summary import write_summary
 from operators.results.value_window import display_window, voi_lut
 from operators.results.viewer_image import stored_values, write_viewer_images
 from operators.vocabulary.acquisition import SourceImage, SourceSeries
@@ -64,12 +63,6 @@ def run() -> list[Row]:
             _seconds(lambda folder: write_viewer_images(plan, folder)),
             f"SimpleITK {SimpleITK.__version__}, pixels and position only",
             _seconds(lambda folder: _simpleitk_alone(plan, folder)),
-        ),
-        Row(
-            "summary page as PNG and Encapsulated PDF",
-            _seconds(lambda folder: write_summary(plan, folder)),
-            "bound of our own",
-            BOUND_SECONDS,
         ),
     ]
 

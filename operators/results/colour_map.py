@@ -16,7 +16,8 @@ from operators.results.derived_object import derived_object
 from operators.results.provenance import finish_object
 from operators.results.references import slices_ascending
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import code_string, template_image
+from operators.results.source import template_image
+from operators.results.value_text import code_string
 from operators.vocabulary.result import ColourMap
 from operators.vocabulary.run import WrittenObject
 

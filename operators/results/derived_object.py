@@ -14,6 +14,7 @@ from operators.results.provenance import (
     private_coding_scheme,
 )
 from operators.results.series_plan import PlannedSeries, ResultPlan
+from operators.results.value_text import long_string
 
 
 def derived_object(
@@ -46,8 +47,8 @@ def derived_object(
         instance_number=1,
         modality=modality,
         manufacturer=MANUFACTURER,
-        manufacturer_model_name=algorithm.name,
-        software_versions=algorithm.version,
+        manufacturer_model_name=long_string(algorithm.name),
+        software_versions=long_string(algorithm.version),
         device_serial_number=DEVICE_SERIAL_NUMBER,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         patient_id=template.PatientID,

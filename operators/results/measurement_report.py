@@ -40,6 +40,7 @@ from operators.results.provenance import (
 from operators.results.segmentation import tracking_identifiers
 from operators.results.series_plan import ObjectKind, ResultPlan
 from operators.results.source import character_set, template_image
+from operators.results.value_text import long_string
 from operators.vocabulary.acquisition import SourceSeries
 from operators.vocabulary.quantity import QUANTITIES
 from operators.vocabulary.result import Algorithm, Measurement
@@ -117,8 +118,8 @@ def measurement_report(plan: ResultPlan) -> Comprehensive3DSR:
         sop_instance_uid=plan.instance_uid(ObjectKind.MEASUREMENT_REPORT),
         instance_number=1,
         manufacturer=MANUFACTURER,
-        manufacturer_model_name=algorithm.name,
-        software_versions=algorithm.version,
+        manufacturer_model_name=long_string(algorithm.name),
+        software_versions=long_string(algorithm.version),
         device_serial_number=DEVICE_SERIAL_NUMBER,
         is_complete=True,
         is_final=False,

@@ -22,7 +22,8 @@ from operators.results.provenance import (
     private_coding_scheme,
 )
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import code_string, template_image
+from operators.results.source import template_image
+from operators.results.value_text import code_string, long_string, short_text
 from operators.results.value_window import display_window, voi_lut
 from operators.vocabulary.acquisition import GradientTable
 from operators.vocabulary.quantity import QuantityMap
@@ -85,14 +86,14 @@ def parametric_map(plan: ResultPlan, quantity_map: QuantityMap) -> ParametricMap
         sop_instance_uid=plan.instance_uid(ObjectKind.PARAMETRIC_MAP, quantity.name),
         instance_number=1,
         manufacturer=MANUFACTURER,
-        manufacturer_model_name=algorithm.name,
-        software_versions=algorithm.version,
+        manufacturer_model_name=long_string(algorithm.name),
+        software_versions=long_string(algorithm.version),
         device_serial_number=DEVICE_SERIAL_NUMBER,
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[_real_world_value_mapping(plan.result, quantity_map)],
         voi_lut_transformations=[voi_lut(display_window(quantity_map))],
         content_label=code_string(quantity.label),
-        content_description=quantity.code.meaning[:64],
+        content_description=long_string(quantity.code.meaning),
         contributing_equipment=[contributing_equipment(algorithm)],
         coding_schemes=[private_coding_scheme()],
         series_description=series.description,
@@ -101,9 +102,9 @@ def parametric_map(plan: ResultPlan, quantity_map: QuantityMap) -> ParametricMap
     shared.FrameAnatomySequence = [frame_anatomy(plan.result.source.header)]
     dataset.ContentCreatorName = None
     _ascend_along_normal(dataset)
-    dataset.DerivationDescription = (
-        f"{quantity.code.meaning} in {quantity.unit.value} by {algorithm.name} "
-        f"{algorithm.version}; {quantity_map.background:g} where not computed"
+    dataset.DerivationDescription = short_text(
+        f"{quantity.code.meaning} in {quantity.unit.value}, {quantity_map.background:g} where not "
+        f"computed; by {algorithm.name} {algorithm.version}"
     )
     finish_object(dataset, plan)
     plan.references.name_images(dataset)
@@ -120,7 +121,7 @@ def _real_world_value_mapping(
     values = quantity_map.volume.array
     mapping = RealWorldValueMapping(
         lut_label=quantity.label,
-        lut_explanation=f"{quantity.code.meaning}"[:64],
+        lut_explanation=long_string(quantity.code.meaning),
         unit=quantity.unit,
         value_range=(float(values.min()), float(values.max())),
         slope=1.0,

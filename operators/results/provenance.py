@@ -14,13 +14,13 @@ from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, DT, TM
 
 from operators.results.series_plan import ResultPlan
+from operators.results.value_text import long_string, short_text
 from operators.vocabulary.quantity import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME
 from operators.vocabulary.result import Algorithm
 
 MANUFACTURER = "QuantMAP"
 # No unit is numbered: the attribute is Type 1 in enhanced objects and may not be empty.
 DEVICE_SERIAL_NUMBER = "none"
-_SHORT_TEXT = 1024
 
 
 def contributing_equipment(algorithm: Algorithm) -> ContributingEquipment:
@@ -30,9 +30,9 @@ def contributing_equipment(algorithm: Algorithm) -> ContributingEquipment:
     A value holds 64 characters, as many as a digest has, so that a digest must not stand last,
     where a padding space may follow.
     """
-    versions = [algorithm.version]
+    versions = [long_string(algorithm.version)]
     for file_name, digest in sorted(algorithm.model_sha256.items()):
-        versions += [digest[:64], file_name[:63]]
+        versions += [long_string(digest), long_string(file_name)]
     settings = ", ".join(
         f"{name}={value}" for name, value in sorted(algorithm.configuration.items())
     )
@@ -43,9 +43,9 @@ def contributing_equipment(algorithm: Algorithm) -> ContributingEquipment:
     return ContributingEquipment(
         manufacturer=MANUFACTURER,
         purpose_of_reference=codes.DCM.ProcessingEquipment,
-        manufacturer_model_name=algorithm.name,
+        manufacturer_model_name=long_string(algorithm.name),
         software_versions=versions,
-        contribution_description=description[:_SHORT_TEXT].encode("ascii", "replace").decode(),
+        contribution_description=short_text(description),
     )
 
 
@@ -57,10 +57,10 @@ def algorithm_identification(algorithm: Algorithm) -> hd.AlgorithmIdentification
     """
     network = bool(algorithm.model_sha256)
     return hd.AlgorithmIdentificationSequence(
-        name=algorithm.name,
+        name=long_string(algorithm.name),
         family=codes.DCM.ArtificialIntelligence if network else codes.DCM.HistogramAnalysis,
-        version=algorithm.version,
-        source=algorithm.source,
+        version=long_string(algorithm.version),
+        source=long_string(algorithm.source),
         parameters=dict(sorted(algorithm.configuration.items())),
     )
 

@@ -23,6 +23,7 @@ from operators.results.provenance import (
 )
 from operators.results.series_plan import ObjectKind, ResultPlan
 from operators.results.source import template_image
+from operators.results.value_text import long_string
 from operators.vocabulary.run import WrittenObject
 
 # Recommended display colours (red, green, blue), told apart by colour-blind readers too:
@@ -91,11 +92,11 @@ def segmentation(plan: ResultPlan) -> Segmentation:
         sop_instance_uid=plan.instance_uid(ObjectKind.SEGMENTATION),
         instance_number=1,
         manufacturer=MANUFACTURER,
-        manufacturer_model_name=algorithm.name,
-        software_versions=algorithm.version,
+        manufacturer_model_name=long_string(algorithm.name),
+        software_versions=long_string(algorithm.version),
         device_serial_number=DEVICE_SERIAL_NUMBER,
         content_label="SEGMENTATION",
-        content_description=f"Regions of {algorithm.name}"[:64],
+        content_description=long_string(f"Regions of {algorithm.name}"),
         contributing_equipment=[contributing_equipment(algorithm)],
         coding_schemes=[private_coding_scheme()],
         series_description=series.description,
@@ -111,7 +112,7 @@ def segmentation(plan: ResultPlan) -> Segmentation:
 def tracking_identifiers(plan: ResultPlan, number: int) -> tuple[str, str]:
     """(Tracking ID, Tracking UID) of a segment, the same in Segmentation and report."""
     segment = plan.written_segments()[number - 1]
-    return segment.name[:64], plan.identifiers.other("tracking", segment.name, str(number))
+    return long_string(segment.name), plan.identifiers.other("tracking", segment.name, str(number))
 
 
 def _description(plan: ResultPlan, number: int) -> SegmentDescription:
@@ -119,7 +120,7 @@ def _description(plan: ResultPlan, number: int) -> SegmentDescription:
     tracking_id, tracking_uid = tracking_identifiers(plan, number)
     return SegmentDescription(
         segment_number=number,
-        segment_label=segment.name[:64],
+        segment_label=long_string(segment.name),
         segmented_property_category=segment.category,
         segmented_property_type=segment.type,
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from operators.results.identifiers import ResultIdentifiers
 from operators.results.references import SourceReferences
+from operators.results.value_text import long_string
 from operators.vocabulary.quantity import QuantityMap
 from operators.vocabulary.result import ColourMap, Measurement, PipelineResult, Segment
 
 _LARGEST_INTEGER_STRING = 2**31 - 1
 _NUMBERS_PER_SOURCE = 1000
-_LONG_STRING = 64
 
 
 class ObjectKind(StrEnum):
@@ -189,8 +189,7 @@ def _description(kind: ObjectKind, label: str, algorithm: str) -> str:
         ObjectKind.MEASUREMENT_REPORT: "Measurements",
         ObjectKind.SUMMARY_PAGE: "Summary",
     }[kind]
-    text = f"{what} [{algorithm}]"
-    return text.encode("ascii", "replace").decode()[:_LONG_STRING]
+    return long_string(f"{what} [{algorithm}]")
 
 
 def _free_folder(result: PipelineResult, folders: set[Path]) -> Path:

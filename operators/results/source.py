@@ -130,8 +130,3 @@ def _slice_thickness(header: Dataset, spacing: float) -> DSfloat:
     if thickness and source_spacing and np.isclose(float(source_spacing), spacing, rtol=1e-3):
         return DSfloat(float(thickness), auto_format=True)
     return DSfloat(spacing, auto_format=True)
-
-
-def code_string(label: str) -> str:
-    """A label as Code String (PS3.5 6.2): capitals, digits and underscores, at most 16."""
-    return "".join(c if c.isascii() and c.isalnum() else "_" for c in label.upper())[:16]

@@ -14,6 +14,7 @@ from operators.results.provenance import finish_object
 from operators.results.series_plan import ObjectKind, ResultPlan
 from operators.results.source import template_image
 from operators.results.summary_page import summary_page
+from operators.results.value_text import short_text
 from operators.vocabulary.run import WrittenObject
 
 
@@ -64,7 +65,7 @@ def encapsulated_page(plan: ResultPlan, pdf: bytes) -> hd.SOPClass:
     document.BurnedInAnnotation = "NO"
     document.RecognizableVisualFeatures = "NO"
     document.VerificationFlag = "UNVERIFIED"
-    document.DocumentTitle = f"{plan.result.algorithm.name} summary"
+    document.DocumentTitle = short_text(f"{plan.result.algorithm.name} summary")
     document.ConceptNameCodeSequence = [CodedConcept.from_code(codes.DCM.ImagingMeasurementReport)]
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)

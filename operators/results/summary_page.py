@@ -37,6 +37,7 @@ _PICTURE_DPI = 200
 _LINE = 0.158  # inches between lines of small text
 _SMALL = 6.5  # points
 _FINDING_CHARACTERS = 100
+_PROVENANCE_CHARACTERS = 64
 _MOST_FINDING_LINES = 7
 _MOST_SEGMENTS = 3
 
@@ -333,25 +334,31 @@ def _finding_lines(findings: tuple[Finding, ...]) -> list[tuple[Severity | None,
     """Wrapped lines, gravest first; the severity stands in the first line of each."""
     ordered = sorted(findings, key=lambda finding: _SEVERITY_ORDER.index(finding.severity))
     lines: list[tuple[Severity | None, str]] = []
-    for finding in ordered:
-        wrapped = textwrap.wrap(finding.message, _FINDING_CHARACTERS)
+    for shown, finding in enumerate(ordered):
+        wrapped = textwrap.wrap(finding.message, _FINDING_CHARACTERS)[: _MOST_FINDING_LINES - 1]
+        left = len(ordered) - shown
+        if len(lines) + len(wrapped) + (left > 1) > _MOST_FINDING_LINES:
+            return [*lines, (None, f"… and {left} more in result.json and in the report")]
         lines += [(finding.severity if n == 0 else None, text) for n, text in enumerate(wrapped)]
-    if len(lines) > _MOST_FINDING_LINES:
-        lines = [*lines[: _MOST_FINDING_LINES - 1], (None, "… all findings stand in result.json")]
     return lines or [(Severity.INFORMATION, "None.")]
 
 
 def _provenance(plan: ResultPlan) -> list[tuple[str, str]]:
+    """Wrapped lines (name, text); the name stands in the first line of each."""
     algorithm = plan.result.algorithm
     settings = ", ".join(f"{k} {v}" for k, v in sorted(algorithm.configuration.items()))
-    lines = [
+    facts = [
         ("Version", f"{algorithm.version}, made {plan.created:%Y-%m-%d %H:%M}"),
         ("Method", algorithm.source),
         ("Computed on", algorithm.execution_provider),
-        ("Settings", textwrap.shorten(settings, 64, placeholder=" …") or "defaults"),
+        ("Settings", settings or "defaults"),
     ]
     for file_name, digest in sorted(algorithm.model_sha256.items())[:3]:
-        lines.append(("Network", f"{file_name}  sha256 {digest[:16]}…"))
+        facts.append(("Network", f"{file_name}  sha256 {digest[:16]}…"))
+    lines = []
+    for name, text in facts:
+        wrapped = textwrap.wrap(text, _PROVENANCE_CHARACTERS, max_lines=2, placeholder=" …")
+        lines += [(name if n == 0 else "", part) for n, part in enumerate(wrapped)]
     return lines
 
 

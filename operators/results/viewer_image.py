@@ -15,7 +15,8 @@ from operators.results.derived_object import derived_object
 from operators.results.provenance import finish_object
 from operators.results.references import slices_ascending
 from operators.results.series_plan import ObjectKind, ResultPlan
-from operators.results.source import code_string, template_image
+from operators.results.source import template_image
+from operators.results.value_text import code_string, long_string, short_text
 from operators.results.value_window import STORED_LEVELS, display_window, stored_step
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.quantity import QuantityMap
@@ -166,13 +167,11 @@ def _series_header(
             setattr(image, keyword, None)
     kind = _IMAGE_KINDS.get(quantity.name, "OTHER")
     image.ImageType = ["DERIVED", "PRIMARY", kind, code_string(quantity.label)]
-    image.DerivationDescription = " ".join(
-        [
-            f"{quantity.code.meaning} by {result.algorithm.name} {result.algorithm.version}:",
-            f"viewable copy, rounded to {stored.step:g} {quantity.unit.value};",
-            f"{quantity_map.background:g} where not computed.",
-            *([finding.message] if finding else []),
-        ]
+    image.DerivationDescription = short_text(
+        f"{quantity.code.meaning}, viewable copy, rounded to {stored.step:g} "
+        f"{quantity.unit.value}, {quantity_map.background:g} where not computed. "
+        f"{finding.message + ' ' if finding else ''}"
+        f"By {result.algorithm.name} {result.algorithm.version}"
     )
     plan.references.name_related_series(image)
     _describe_pixels(image, stored)
@@ -186,7 +185,7 @@ def _series_header(
     image.RealWorldValueMappingSequence = [
         RealWorldValueMapping(
             lut_label=quantity.label,
-            lut_explanation=quantity.code.meaning[:64],
+            lut_explanation=long_string(quantity.code.meaning),
             unit=quantity.unit,
             value_range=stored.limits,
             slope=stored.step,

@@ -9,7 +9,6 @@ from pydicom.dataset import Dataset
 
 from operators.results.source import (
     character_set,
-    code_string,
     template_image,
 )
 from operators.vocabulary.acquisition import SourceSeries
@@ -107,8 +106,3 @@ def test_the_plane_is_that_of_the_result_not_of_the_source() -> None:
     assert template.ImageOrientationPatient == (
         fine.get_plane_orientation()[0].ImageOrientationPatient
     )
-
-
-def test_code_strings_hold_only_what_is_allowed() -> None:
-    assert code_string("k_ssw SD") == "K_SSW_SD"
-    assert code_string("ΔB0 of the whole head") == "_B0_OF_THE_WHOLE"

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from made_results import made_result
 from pydantic import ValidationError
-from pydicom import dcmread
+from pydicom import config, dcmread
 
 from operators.results.settings import ResultsSettings
 from operators.results.write_results import write_results
@@ -112,3 +113,25 @@ def test_the_source_is_left_as_it_was(tmp_path: Path) -> None:
     before = deepcopy(result.source.header)
     write_results([result], tmp_path, OBJECTS)
     assert result.source.header == before
+
+
+def test_long_texts_fit_their_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (result,) = results()[:1]
+    long = "a long \\ text of many words " * 60
+    algorithm = replace(
+        result.algorithm,
+        name=long,
+        version=long,
+        source=long,
+        execution_provider=long,
+        configuration={"fit": long},
+        model_sha256={long: "5d" * 32},
+    )
+    segments = tuple(replace(segment, name=f"{segment.name} {long}") for segment in result.segments)
+    written = write_results(
+        [replace(result, algorithm=algorithm, segments=segments)], tmp_path, OBJECTS
+    )
+    monkeypatch.setattr(config.settings, "reading_validation_mode", config.RAISE)
+    for entry in written:
+        dataset = dcmread(tmp_path / entry.path)
+        assert sum(1 for _ in dataset.iterall()) > 50  # every element decodes and is valid
