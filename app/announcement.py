@@ -17,7 +17,7 @@ _COLOURS = {RunStatus.SUCCESS: "green", RunStatus.PARTIAL: "yellow", RunStatus.F
 
 
 def announce(result: ResultFile, output: Path) -> None:
-    """Name every refusal on standard error, and say in one last line where to look.
+    """Name every refusal on standard error, and say at last where to look.
 
     Args:
         result: as published.
@@ -33,12 +33,13 @@ def announce(result: ResultFile, output: Path) -> None:
     if result.failure:
         _LOG.error(result.failure)
     logging.shutdown()
-    line = _last_line(result, output)
+    line, *pictures = _last_lines(result, output)
     if sys.stdout.isatty():
         status = f"[bold {_COLOURS[result.status]}]{result.status}[/]"
         Console().print(f"{status}: {escape(line)}", highlight=False, soft_wrap=True)
     else:
         sys.stdout.write(f"{result.status}: {line}\n")
+    sys.stdout.writelines(f"{picture}\n" for picture in pictures)
 
 
 def _sentence(refusal: RefusalEntry) -> str:
@@ -49,17 +50,15 @@ def _sentence(refusal: RefusalEntry) -> str:
     return f"{where}refused: {refusal.reason} [{refusal.rule}]. {refusal.remedy}"
 
 
-def _last_line(result: ResultFile, output: Path) -> str:
+def _last_lines(result: ResultFile, output: Path) -> list[str]:
+    """What came of the run, and then each picture to look at."""
     if result.status is RunStatus.FAILED:
-        return f"no results; {output / FILE_NAME} says why"
+        return [f"no results; {output / FILE_NAME} says why"]
     analysed = sum(pipeline.series_analysed for pipeline in result.pipelines)
+    told = f"{analysed} series analysed, {len(result.outputs)} files in {output}"
     pictures = [
-        str(output / written.path)
+        f"Look at {output / written.path}"
         for written in result.outputs
         if written.kind == "summary picture"
     ]
-    look = f" Look at {' and '.join(pictures)};" if pictures else ""
-    return (
-        f"{analysed} series analysed, {len(result.outputs)} files in {output}.{look} "
-        f"{output / FILE_NAME} tells the rest"
-    )
+    return [f"{told}; {output / FILE_NAME} tells the rest", *pictures]

@@ -42,21 +42,12 @@ class QuantMapApplication(Application):
 
     Args:
         job: what to analyse, and where to write.
+        models: the networks, or None where there are none.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, models: Model | None) -> None:
         self.job = job
-        # The context is made here and not by init_app_context, which would parse the command
-        # line again, replace the logging and write paths to it.
-        Model.register([OnnxModel])
-        self.context = AppContext(
-            {
-                "input": str(job.input),
-                "output": str(job.objects),
-                "model": str(job.models),
-                "workdir": str(job.workdir),
-            }
-        )
+        self.models = models
         self.times = StepTimes()
         self.reporter: ReportOperator | None = None
         # Holoscan would parse sys.argv otherwise.
@@ -74,7 +65,7 @@ class QuantMapApplication(Application):
             "cest_mt": partial(
                 step(CestMtOperator),
                 settings=settings.pipelines.cest_mt,
-                models=self.context.models,
+                models=self.models,
                 device=settings.device,
             ),
         }
@@ -102,7 +93,18 @@ def run_study(job: Job) -> ResultFile:
         Refusal: the input as a whole was refused.
         RuntimeError: the graph ended without a report.
     """
-    application = QuantMapApplication(job)
+    # The context is made here and not by init_app_context, which would parse the command line
+    # again, replace the logging and write paths to it.
+    Model.register([OnnxModel])
+    context = AppContext(
+        {
+            "input": str(job.input),
+            "output": str(job.objects),
+            "model": str(job.models),
+            "workdir": str(job.workdir),
+        }
+    )
+    application = QuantMapApplication(job, context.models)
     application.run()
     if application.reporter is None or application.reporter.result is None:
         raise RuntimeError("the graph ended without a report")

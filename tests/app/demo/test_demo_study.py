@@ -24,6 +24,8 @@ _EXPECTED = [
     ("mt_fraction", "cortex", 0.3),
     ("mt_fraction", "lesion", 0.3),
     ("mt_exchange_rate", "white matter", 2.0),
+    ("solute_fraction", "white matter", 0.03),
+    ("solute_exchange_rate", "white matter", 25.0),
     ("mean_diffusivity", "white matter", 0.01e-3),
     ("mean_diffusivity", "lesion", 0.02e-3),
     ("mean_diffusivity", "cerebrospinal fluid", 0.03e-3),
