@@ -19,7 +19,7 @@ from models.superres.bundle import open_session, session_step
 from models.superres.held_out import Phantom, figures, measured_study, procedural_phantom
 from models.superres.reconstruction import initial_maps, reconstruct
 from models.superres.refine import voxelwise_lbfgs
-from models.superres.study import ScaledStudy, Study
+from models.superres.study import ScaledStudy, Study, cropped
 
 _SHAPE = (256, 256)
 _VOLUME = (180, 256, 256)
@@ -89,5 +89,5 @@ def _volume() -> None:
     mask = (maps[:, :1] > 0).to(maps.dtype)
     study = measured_study(Phantom(maps, {}, mask), (3.0, 3.0, 3.0))
     with torch.no_grad():
-        reconstruct(study, session_step(open_session()))
+        reconstruct(cropped(study), session_step(open_session()))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)

@@ -80,14 +80,10 @@ def session_step(
         chunk: slices at once.
 
     Returns:
-        function from evidence on (images, 3, rows, columns), or on one volume
-        (1, 3, slices, rows, columns), to maps of the same shape.
+        function from evidence to maps (images, 3, rows, columns).
     """
 
     def step(told: Evidence) -> Tensor:
-        volume = told.maps.ndim == 5
-        if volume:
-            told = _as_slices(told)
         results = []
         for start in range(0, len(told.maps), chunk):
             inputs = {
@@ -95,23 +91,9 @@ def session_step(
                 for name, value in told._asdict().items()
             }
             results.append(torch.from_numpy(session.run(["updated_maps"], inputs)[0]))
-        maps = torch.cat(results)
-        return maps.movedim(0, 1)[None] if volume else maps
+        return torch.cat(results)
 
     return step
-
-
-def _as_slices(told: Evidence) -> Evidence:
-    """Evidence on one volume (1, channels, slices, ...) as evidence on its slices."""
-    slices = told.maps.shape[2]
-    moved = {
-        name: value[0].movedim(-3, 0)
-        for name, value in told._asdict().items()
-        if name not in ("noise", "factor")
-    }
-    return Evidence(
-        **moved, noise=told.noise.expand(slices, -1), factor=told.factor.expand(slices, -1)
-    )
 
 
 def open_session(

@@ -62,6 +62,7 @@ def _times(matrix: Tensor, maps: Tensor) -> Tensor:
     return torch.einsum("pq,nq...->np...", matrix, maps)
 
 
+@torch.no_grad()
 def gauss_newton(scaled: ScaledStudy, maps: Tensor, settings: Consistency) -> Tensor:
     """Maps near the given ones that explain guides and measured maps better.
 
@@ -103,16 +104,15 @@ def gauss_newton(scaled: ScaledStudy, maps: Tensor, settings: Consistency) -> Te
         right = right + physical * truncation.adjoint(residual)
 
         def normal(step: Tensor, rows: list[Tensor] = rows, physical: Tensor = physical) -> Tensor:
-            result = _times(precision, step) + physical * truncation.adjoint(
-                map_weight * truncation(physical * step)
-            )
+            result = truncation.adjoint(truncation(physical * step).mul_(map_weight))
+            result.mul_(physical).add_(_times(precision, step))
             for row in rows:
-                result = result + row * (row * step).sum(1, keepdim=True)
+                result.addcmul_(row, (row * step).sum(1, keepdim=True))
             return result
 
-        diagonal = prior_diagonal + physical**2 * map_weight * share**2
+        diagonal = (physical**2).mul_(map_weight * share**2).add_(prior_diagonal)
         for row in rows:
-            diagonal = diagonal + row**2
+            diagonal.addcmul_(row, row)
         current = current + _conjugate_gradients(
             normal, right, diagonal, settings.iterations
         ).clamp(-0.7, 0.7)
@@ -122,17 +122,17 @@ def gauss_newton(scaled: ScaledStudy, maps: Tensor, settings: Consistency) -> Te
 def _conjugate_gradients(
     normal: Callable[[Tensor], Tensor], right: Tensor, diagonal: Tensor, iterations: int
 ) -> Tensor:
+    """Solution of normal(x) = right, preconditioned by the diagonal; changes ``right``."""
     solution = torch.zeros_like(right)
     residual, direction = right, right / diagonal
-    preconditioned = direction
-    energy = _dot(residual, preconditioned)
+    energy = _dot(residual, direction)
     for _ in range(iterations):
         image = normal(direction)
         length = energy / _dot(direction, image).clamp_min(1e-30)
-        solution = solution + length * direction
-        residual = residual - length * image
-        preconditioned = residual / diagonal
+        solution.addcmul_(length, direction)
+        residual.sub_(image.mul_(length))
+        preconditioned = torch.div(residual, diagonal, out=image)
         following = _dot(residual, preconditioned)
-        direction = preconditioned + following / energy.clamp_min(1e-30) * direction
+        direction.mul_(following / energy.clamp_min(1e-30)).add_(preconditioned)
         energy = following
     return solution

@@ -9,6 +9,7 @@ at the same place, as with a centred FFT.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -50,11 +51,36 @@ def low_resolution_shape(shape: tuple[int, ...], factors: tuple[float, ...]) -> 
     )
 
 
+@dataclass(frozen=True)
+class Window:
+    """The part of a high-resolution grid that is kept in memory; elsewhere images are zero.
+
+    Attributes:
+        full: the whole grid.
+        start: first sample of the part, per axis.
+        shape: samples of the part, per axis.
+    """
+
+    full: tuple[int, ...]
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """The part as slices of the whole grid."""
+        return tuple(slice(a, a + n) for a, n in zip(self.start, self.shape, strict=True))
+
+
+def whole(shape: tuple[int, ...]) -> Window:
+    """The window that is the whole grid."""
+    return Window(tuple(shape), (0,) * len(shape), tuple(shape))
+
+
 class KSpaceTruncation:
     """Keeps the centre of k-space of images or volumes.
 
     Args:
-        shape: high-resolution grid, two or three axes.
+        window: high-resolution grid, two or three axes, and the part of it that images hold.
         low_shape: low-resolution grid over the same field of view.
         dtype: of the images.
 
@@ -63,29 +89,40 @@ class KSpaceTruncation:
     """
 
     def __init__(
-        self, shape: tuple[int, ...], low_shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+        self,
+        window: Window | tuple[int, ...],
+        low_shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        if len(shape) != len(low_shape):
-            raise ValueError(f"grids of {len(shape)} and {len(low_shape)} axes")
-        self.shape, self.low_shape = tuple(shape), tuple(low_shape)
+        window = window if isinstance(window, Window) else whole(window)
+        if len(window.full) != len(low_shape):
+            raise ValueError(f"grids of {len(window.full)} and {len(low_shape)} axes")
+        self.window, self.low_shape = window, tuple(low_shape)
         self.matrices = [
-            truncation_matrix(samples, kept).to(dtype)
-            for samples, kept in zip(shape, low_shape, strict=True)
+            None
+            if kept == samples == part.stop - part.start
+            else truncation_matrix(samples, kept)[:, part].to(dtype)
+            for samples, kept, part in zip(window.full, low_shape, window.slices, strict=True)
         ]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """High-resolution samples that images hold."""
+        return self.window.shape
 
     @property
     def factors(self) -> tuple[float, ...]:
         """High over low number of samples, per axis."""
-        return tuple(high / low for high, low in zip(self.shape, self.low_shape, strict=True))
+        return tuple(high / low for high, low in zip(self.window.full, self.low_shape, strict=True))
 
     def _along_each_axis(
-        self, images: Tensor, matrices: list[Tensor], expected: tuple[int, ...]
+        self, images: Tensor, matrices: list[Tensor | None], expected: tuple[int, ...]
     ) -> Tensor:
         axes = len(matrices)
         if tuple(images.shape[-axes:]) != expected:
             raise ValueError(f"images end in {tuple(images.shape[-axes:])}, expected {expected}")
         for axis, matrix in enumerate(matrices, start=-axes):
-            if matrix.shape[0] == matrix.shape[1]:
+            if matrix is None:
                 continue
             if axis == -1:
                 images = images @ matrix.to(images.dtype).T
@@ -100,7 +137,9 @@ class KSpaceTruncation:
 
     def adjoint(self, images: Tensor) -> Tensor:
         """Transpose of the truncation: (..., *low_shape) to (..., *shape)."""
-        return self._along_each_axis(images, [m.T for m in self.matrices], self.low_shape)
+        return self._along_each_axis(
+            images, [None if m is None else m.T for m in self.matrices], self.low_shape
+        )
 
     def interpolate(self, images: Tensor) -> Tensor:
         """Zero-filled interpolation of (..., *low_shape) to (..., *shape); keeps constants."""

@@ -7,11 +7,31 @@ field a polynomial of low order.
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor
 
+from models.superres.degradation import Window, whole
+
 ROUNDS = 8
 """Reweighted least squares rounds; lesions and partial volume then hardly count."""
+
+
+def _degrees(axes: int, order: int) -> list[tuple[int, ...]]:
+    if not 0 <= order <= 3:
+        raise ValueError(f"order {order} is not between 0 and 3")
+    return [d for d in product(range(order + 1), repeat=axes) if sum(d) <= order]
+
+
+def _function(window: Window, degrees: tuple[int, ...]) -> Tensor:
+    """Product of Legendre polynomials over a window, float64."""
+    function = torch.ones((), dtype=torch.float64)
+    for samples, part, degree in zip(window.full, window.slices, degrees, strict=True):
+        x = 2 * (torch.arange(samples, dtype=torch.float64)[part] - samples // 2) / samples
+        values = (torch.ones_like(x), x, 1.5 * x**2 - 0.5, 2.5 * x**3 - 1.5 * x)[degree]
+        function = function.unsqueeze(-1) * values
+    return function
 
 
 def polynomial_basis(shape: tuple[int, ...], order: int) -> Tensor:
@@ -25,31 +45,13 @@ def polynomial_basis(shape: tuple[int, ...], order: int) -> Tensor:
         order: highest total degree; 0 gives the constant alone.
 
     Returns:
-        (functions, *shape), float64.
+        (functions, *shape), float64; the constant first.
     """
-    axes = [2 * (torch.arange(n, dtype=torch.float64) - n // 2) / n for n in shape]
-    legendre = [
-        torch.stack([torch.ones_like(x), x, 1.5 * x**2 - 0.5, 2.5 * x**3 - 1.5 * x]) for x in axes
-    ]
-    if not 0 <= order <= 3:
-        raise ValueError(f"order {order} is not between 0 and 3")
-    functions = []
-    for degrees in torch.cartesian_prod(*[torch.arange(order + 1)] * len(shape)).reshape(
-        -1, len(shape)
-    ):
-        if int(degrees.sum()) > order:
-            continue
-        function = torch.ones(shape, dtype=torch.float64)
-        for axis, degree in enumerate(degrees.tolist()):
-            extents = [1] * len(shape)
-            extents[axis] = shape[axis]
-            function = function * legendre[axis][degree].view(extents)
-        functions.append(function)
-    return torch.stack(functions)
+    return torch.stack([_function(whole(shape), d) for d in _degrees(len(shape), order)])
 
 
 def guide_field(
-    guide: Tensor, signal: Tensor, weight: Tensor, shape: tuple[int, ...], order: int = 2
+    guide: Tensor, signal: Tensor, weight: Tensor, window: Window, order: int = 2
 ) -> Tensor:
     """Field by which to divide a guide so that it is in the units of the maps' signal.
 
@@ -57,11 +59,11 @@ def guide_field(
         guide: (images, *low_shape) guide at low resolution, truncated as the maps were.
         signal: (images, *low_shape) signal of the low-resolution maps, in units of PD.
         weight: (images, *low_shape) 0 where a voxel must not count (outside, partial volume).
-        shape: high-resolution grid.
+        window: high-resolution grid, and the part of it to give the field on.
         order: degree of the field's polynomial; 0 is one scale.
 
     Returns:
-        (images, *shape) field, guide units per unit of PD, positive.
+        (images, *window.shape) field, guide units per unit of PD, positive.
 
     Raises:
         ValueError: if no voxel counts, or the field is not positive: the guide does not show
@@ -89,7 +91,12 @@ def guide_field(
         spread = torch.stack([r[i].abs().median() for r, i in zip(residual, inside, strict=True)])
         limit = 2 * 1.4826 * spread.clamp_min(1e-12).unsqueeze(1)
         robust = flat_weight / (1 + (residual / limit) ** 2)
-    field = (coefficients @ polynomial_basis(shape, order).flatten(1)).view(-1, *shape)
+    field = torch.zeros((len(guide), *window.shape), dtype=guide.dtype)
+    wide = (-1, *[1] * len(window.shape))
+    for column, degrees in enumerate(_degrees(len(window.shape), order)):
+        field += coefficients[:, column].view(wide).to(guide.dtype) * _function(window, degrees).to(
+            guide.dtype
+        )
     # A polynomial is free where no voxel counts: there it keeps to the range of the rest.
     fitted = coefficients @ basis
     lowest = torch.stack([f[i].min() for f, i in zip(fitted, flat_weight > 0, strict=True)])
@@ -98,5 +105,6 @@ def guide_field(
         raise ValueError(
             "the guide scale is not positive: the guide does not show what the maps show"
         )
-    wide = [1] * len(shape)
-    return field.clamp(lowest.view(-1, *wide), highest.view(-1, *wide)).to(guide.dtype)
+    return torch.minimum(
+        torch.maximum(field, lowest.view(wide).to(field.dtype)), highest.view(wide).to(field.dtype)
+    )

@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 
+from models.superres.degradation import whole
 from models.superres.guide_scale import guide_field
 from models.superres.signal import (
     FastSpinEcho,
@@ -111,7 +112,7 @@ def fit_parameter(
     for value in candidates:
         tried = replace(sequence, **{name: value})  # type: ignore[type-var]  # each subclass is a dataclass
         signal = signals((tried,), study.maps)[:, 0]
-        expected = guide_field(measured, signal, weight, low_shape, order=0) * signal
+        expected = guide_field(measured, signal, weight, whole(low_shape), order=0) * signal
         square = (weight * (measured - expected) ** 2).sum() / weight.sum()
         mean = (weight * measured).sum() / weight.sum()
         mismatches.append(float(torch.sqrt(square) / mean))

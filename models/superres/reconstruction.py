@@ -7,6 +7,7 @@ computed here; the network, in torch or through ONNX Runtime, is a function from
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,9 @@ STAGES = 2
 
 INITIAL_PROJECTIONS = 10
 """Projections on the measured maps before anything else."""
+
+SLAB = 8
+"""Slices of a volume that the network is told about at once."""
 
 SMALLEST_START = (0.1, 250.0, 35.0)
 """PD, T1 in ms and T2 in ms to start from at least: far below TE, T2 no longer moves the signal."""
@@ -66,11 +70,19 @@ def initial_maps(scaled: ScaledStudy) -> Tensor:
     return torch.maximum(maps, per_map(SMALLEST_START, maps)) * scaled.study.mask
 
 
-def evidence(scaled: ScaledStudy, maps: Tensor) -> Evidence:
-    """What one learned step is told about ``maps`` (images, 3, rows, columns)."""
+def evidence(scaled: ScaledStudy, maps: Tensor, map_residual: Tensor | None = None) -> Evidence:
+    """What one learned step is told about slices.
+
+    Args:
+        scaled: the study, slices.
+        maps: (images, 3, rows, columns) current PD, T1 in ms, T2 in ms.
+        map_residual: same shape; measured minus truncated maps, interpolated, where the slices
+            are part of a volume.
+    """
+    study = scaled.study
     positive = torch.maximum(maps, per_map(SMALLEST, maps))
     synthetic, sensitivities = [], []
-    for sequence in scaled.study.sequences:
+    for sequence in study.sequences:
         if sequence is None:
             synthetic.append(torch.zeros_like(maps[:, 0]))
             sensitivities.append(torch.zeros_like(maps))
@@ -78,22 +90,58 @@ def evidence(scaled: ScaledStudy, maps: Tensor) -> Evidence:
             signal, derivative = sequence.sensitivities(positive)
             synthetic.append(signal)
             sensitivities.append(derivative)
-    explained = torch.stack(synthetic, 1) * scaled.study.mask
-    residual = scaled.study.maps - scaled.truncation(maps)
+    explained = torch.stack(synthetic, 1) * study.mask
+    if map_residual is None:
+        map_residual = _map_residual(scaled, maps)
     in_plane = scaled.truncation.factors[-2:]
     factor = torch.full((len(maps), 1), (in_plane[0] * in_plane[1]) ** 0.5, dtype=maps.dtype)
+    doubted = explained + scaled.trust * (scaled.guides - explained)
     return Evidence(
         maps,
         scaled.interpolated,
-        scaled.truncation.interpolate(residual) * scaled.study.mask,
-        torch.where(
-            scaled.trust < 1, explained + scaled.trust * (scaled.guides - explained), scaled.guides
-        ),
+        map_residual,
+        torch.where(scaled.trust < 1, doubted, scaled.guides),
         explained,
-        torch.stack(sensitivities, 1) * scaled.study.mask.unsqueeze(1),
+        torch.stack(sensitivities, 1) * study.mask.unsqueeze(1),
         scaled.noise,
-        scaled.study.mask,
+        study.mask,
         factor,
+    )
+
+
+def _map_residual(scaled: ScaledStudy, maps: Tensor) -> Tensor:
+    residual = scaled.study.maps - scaled.truncation(maps)
+    return scaled.truncation.interpolate(residual) * scaled.study.mask
+
+
+def _learned(scaled: ScaledStudy, maps: Tensor, step: Step) -> Tensor:
+    """One learned step on slices, or on a volume (1, 3, slices, rows, columns) a slab at a time."""
+    if maps.ndim == 4:
+        return step(evidence(scaled, maps))
+    residual = _map_residual(scaled, maps)
+    result = torch.empty_like(maps)
+    for start in range(0, maps.shape[2], SLAB):
+        part = slice(start, start + SLAB)
+        slab = _slab(scaled, part)
+        told = evidence(slab, _as_slices(maps, part), _as_slices(residual, part))
+        result[0, :, part] = step(told).movedim(0, 1)
+    return result
+
+
+def _as_slices(volume: Tensor, part: slice) -> Tensor:
+    return volume[0, :, part].movedim(1, 0)
+
+
+def _slab(scaled: ScaledStudy, part: slice) -> ScaledStudy:
+    """Some slices of a volume as images of their own; the truncation stays that of the volume."""
+    mask = _as_slices(scaled.study.mask, part)
+    return replace(
+        scaled,
+        study=replace(scaled.study, mask=mask),
+        guides=_as_slices(scaled.guides, part),
+        noise=scaled.noise.expand(len(mask), -1),
+        interpolated=_as_slices(scaled.interpolated, part),
+        trust=_as_slices(scaled.trust, part),
     )
 
 
@@ -135,7 +183,7 @@ def reconstruct(
         scaled, maps = physics_start(study, order)
     results = []
     for stage in range(stages):
-        learned = step(evidence(scaled, maps))
+        learned = _learned(scaled, maps, step)
         if stage == stages - 1 and not finish:
             results.append(Stage(scaled, maps, learned, learned))
             break

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from models.superres.degradation import KSpaceTruncation
+from models.superres.degradation import KSpaceTruncation, Window, whole
 from models.superres.guide_scale import guide_field
 from models.superres.network import SMALLEST, bounded, per_map
 from models.superres.signal import WeightedSequence
@@ -24,6 +24,7 @@ class Study:
         mask: (images, 1, *shape) 1 in every voxel with tissue, 0 in air.
         guide_noise: (images, 2) SD of each guide over its mean in the mask.
         map_noise: (images, 3) SD of the measured maps, in their units.
+        part: what of the high-resolution grid ``guides`` and ``mask`` hold; None for all of it.
     """
 
     maps: Tensor
@@ -32,16 +33,22 @@ class Study:
     mask: Tensor
     guide_noise: Tensor
     map_noise: Tensor
+    part: Window | None = None
+
+    @property
+    def window(self) -> Window:
+        """The high-resolution grid and the part of it that guides and mask hold."""
+        return self.part or whole(self.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """High-resolution grid."""
+        """High-resolution samples that guides and mask hold."""
         return tuple(self.guides.shape[2:])
 
     @property
     def truncation(self) -> KSpaceTruncation:
         """Truncation from the grid of the guides to the grid of the maps."""
-        return KSpaceTruncation(self.shape, tuple(self.maps.shape[2:]), self.maps.dtype)
+        return KSpaceTruncation(self.window, tuple(self.maps.shape[2:]), self.maps.dtype)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,32 @@ class ScaledStudy:
     noise: Tensor
     interpolated: Tensor
     trust: Tensor
+
+
+def cropped(study: Study) -> Study:
+    """The same study with guides and mask on the smallest box around the tissue.
+
+    Nothing changes but memory and time: outside the mask the maps are zero anyway.
+    """
+    inside = study.mask.amax(dim=(0, 1)) > 0
+    start, shape = [], []
+    for axis in range(inside.ndim):
+        others = tuple(a for a in range(inside.ndim) if a != axis)
+        along = inside.any(dim=others) if others else inside
+        found = torch.nonzero(along).flatten()
+        start.append(int(found[0]))
+        shape.append(int(found[-1]) + 1 - int(found[0]))
+    window = Window(study.window.full, tuple(start), tuple(shape))
+    box = (slice(None), slice(None), *window.slices)
+    return replace(study, guides=study.guides[box], mask=study.mask[box], part=window)
+
+
+def uncropped(images: Tensor, study: Study) -> Tensor:
+    """Images (images, channels, *shape) of a cropped study on the whole grid, zero around it."""
+    window = study.window
+    result = images.new_zeros((*images.shape[:2], *window.full))
+    result[(slice(None), slice(None), *window.slices)] = images
+    return result
 
 
 def signals(sequences: tuple[WeightedSequence | None, ...], maps: Tensor) -> Tensor:
@@ -115,7 +148,7 @@ def _divided(
             fields.append(torch.ones_like(guide))
             noise.append(torch.zeros_like(study.guide_noise[:, index]))
             continue
-        field = guide_field(truncation(guide), low_signals[:, index], weight, study.shape, order)
+        field = guide_field(truncation(guide), low_signals[:, index], weight, study.window, order)
         scaled = guide / field
         mean = (scaled * inside).sum(axes) / inside.sum(axes)
         guides.append(scaled)

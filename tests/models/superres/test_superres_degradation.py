@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.superres.degradation import KSpaceTruncation, low_resolution_shape, truncation_matrix
+from models.superres.degradation import (
+    KSpaceTruncation,
+    Window,
+    low_resolution_shape,
+    truncation_matrix,
+)
 
 
 def _by_fft(image: np.ndarray, low_shape: tuple[int, ...]) -> np.ndarray:
@@ -75,3 +80,15 @@ def test_impossible_grids_are_named() -> None:
         KSpaceTruncation((8, 8), (4,))
     with pytest.raises(ValueError, match="expected"):
         KSpaceTruncation((8, 8), (4, 4))(torch.zeros(8, 9))
+
+
+def test_a_window_holds_what_is_not_zero() -> None:
+    window = Window((30, 24), (6, 0), (17, 24))
+    image = torch.zeros(30, 24, dtype=torch.float64)
+    image[window.slices] = torch.randn(17, 24, generator=torch.Generator().manual_seed(0)).double()
+    part = KSpaceTruncation(window, (11, 24), torch.float64)
+    complete = KSpaceTruncation((30, 24), (11, 24), torch.float64)
+    torch.testing.assert_close(part(image[window.slices]), complete(image))
+    low = torch.randn(11, 24, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.testing.assert_close(part.adjoint(low), complete.adjoint(low)[window.slices])
+    assert part.factors == complete.factors
