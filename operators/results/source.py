@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import VR, DSfloat, validate_value
 
+from operators.results.identifiers import derived_uid
 from operators.vocabulary.acquisition import SourceSeries
 
 # highdicom logs the UIDs of what it copies from, which house rules forbid.
@@ -79,6 +80,12 @@ def template_image(source: SourceSeries, geometry: hd.VolumeGeometry) -> Dataset
             setattr(template, keyword, None)
     if template.PatientSex not in ("M", "F", "O"):
         template.PatientSex = None
+    # Old scanners state no frame of reference; slices of one series share one all the same.
+    template.FrameOfReferenceUID = (
+        geometry.frame_of_reference_uid
+        or template.get("FrameOfReferenceUID")
+        or derived_uid("frame of reference", source.series_instance_uid)
+    )
     template.SOPClassUID = MRImageStorage
     template.SOPInstanceUID = source.images[0].sop_instance_uid
     _set_plane(template, geometry, source.header)

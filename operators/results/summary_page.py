@@ -206,12 +206,14 @@ def _fitting_size(text: str, width: float) -> float:
 
 
 def _draw_sides(axes: Axes, plane: DisplayPlane, first: bool, last: bool) -> None:
+    from matplotlib.patheffects import withStroke
+
     style: dict[str, Any] = {
         "transform": axes.transAxes,
         "color": "white",
         "fontsize": 7,
         "va": "center",
-        "alpha": 0.85,
+        "path_effects": [withStroke(linewidth=1.2, foreground="black")],
     }
     if first:
         axes.text(0.02, 0.5, plane.left, ha="left", **style)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import io
 
+import highdicom as hd
 import pytest
 from made_results import made_geometry, made_source
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from operators.results.source import (
     character_set,
@@ -85,6 +87,17 @@ def test_valid_values_of_every_type_are_kept() -> None:
     assert dropped == {"PatientName"}
     assert template.PatientWeight == 62
     assert template.EchoTrainLength == 60
+
+
+def test_a_source_without_frame_of_reference_gets_the_same_one_every_time() -> None:
+    grid = made_geometry("axial")
+    bare = hd.VolumeGeometry(grid.affine, grid.spatial_shape, "PATIENT")
+    source = made_source(grid)
+    del source.header.FrameOfReferenceUID
+    first, second = (template_image(source, bare).FrameOfReferenceUID for _ in range(2))
+    assert first == second
+    assert UID(first).is_valid
+    assert template_image(source, grid).FrameOfReferenceUID == grid.frame_of_reference_uid
 
 
 def test_private_attributes_pixels_and_frames_stay_behind() -> None:

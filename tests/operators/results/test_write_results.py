@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import highdicom as hd
 import pytest
 from made_results import made_result
 from pydantic import ValidationError
@@ -135,3 +136,26 @@ def test_long_texts_fit_their_attributes(tmp_path: Path, monkeypatch: pytest.Mon
     for entry in written:
         dataset = dcmread(tmp_path / entry.path)
         assert sum(1 for _ in dataset.iterall()) > 50  # every element decodes and is valid
+
+
+def test_a_source_without_frame_of_reference_is_written(tmp_path: Path) -> None:
+    (result,) = results()[:1]
+    del result.source.header.FrameOfReferenceUID
+
+    def bare(volume: hd.Volume) -> hd.Volume:
+        return hd.Volume(volume.array, volume.affine, "PATIENT")
+
+    result = replace(
+        result,
+        maps=tuple(replace(m, volume=bare(m.volume)) for m in result.maps),
+        segments=tuple(replace(s, volume=bare(s.volume)) for s in result.segments),
+        colour_maps=(),
+    )
+    written = write_results([result], tmp_path, OBJECTS)
+    frames = {
+        dcmread(tmp_path / e.path, stop_before_pixels=True).get("FrameOfReferenceUID")
+        for e in written
+        if e.kind != "measurement report"
+    }
+    assert len(frames) == 1
+    assert None not in frames
