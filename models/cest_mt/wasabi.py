@@ -158,6 +158,6 @@ def fit_wasabi(pulse: WasabiPulse, offsets: np.ndarray, z: np.ndarray) -> Wasabi
         b0_shift_sd=errors[:, 0],
         b1_scale=values[:, 1],
         b1_scale_sd=errors[:, 1],
-        at_bound=bound.any(axis=1),
+        at_bound=np.asarray(bound.any(axis=1)),
         predicted=predicted,
     )

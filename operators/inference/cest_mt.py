@@ -1,41 +1,23 @@
-"""CEST and semisolid MT maps of a saturation series, by a voxelwise network.
-
-Finkelstein, Vladimirov, Zaiss, Perlman, Commun. Phys. 8:164 (2025),
-doi 10.1038/s42005-025-02063-8: the MT pool first, then the solute with the MT maps given.
-"""
+"""The saturation series of a study, each analysed as its protocol says."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from models.cest_mt.residual import relative_residual
-from models.cest_mt.schedule import SaturationSchedule
-from operators.inference.brain_mask import foreground_mask
+from models.cest_mt.schedule import Analysis, SaturationSchedule
 from operators.inference.bundle import Bundle
-from operators.inference.cest_mt_findings import VoxelEstimates, estimate_findings
-from operators.inference.condition_maps import ConditionMap, condition_map
-from operators.inference.network_choice import SIGNAL, Networks, choose_networks
-from operators.inference.onnx_session import CHUNK_VOXELS, Device, OnnxSession
-from operators.inference.pixel_check import check_pixels, repeated_volumes
-from operators.inference.saturation_check import reference_image, saturation_findings
-from operators.inference.segments import brain_of, regions
+from operators.inference.fingerprint import analyse_fingerprint
+from operators.inference.network_choice import choose_networks
+from operators.inference.onnx_session import Device
 from operators.inference.settings import CestMtSettings
+from operators.inference.wasabi import analyse_wasabi
+from operators.inference.z_spectrum import analyse_z_spectrum
 from operators.vocabulary.acquisition import Acquisition, SeriesKind
-from operators.vocabulary.finding import Finding
-from operators.vocabulary.quantity import QUANTITIES, QuantityMap
 from operators.vocabulary.refusal import Refusal
-from operators.vocabulary.result import Algorithm, PipelineResult
+from operators.vocabulary.result import PipelineResult
 from operators.vocabulary.run import AcquiredStudy, PipelineOutcome
-from operators.vocabulary.version import VERSION
 
 PIPELINE = "cest_mt"
-RESIDUAL = "saturation_residual"
-#: Voxels of which signals are gathered at once: some 8 MB for 31 images.
-BLOCK_VOXELS = 8 * CHUNK_VOXELS
-_SOURCE = "doi 10.1038/s42005-025-02063-8"
 
 
 def cest_mt_outcome(
@@ -46,16 +28,17 @@ def cest_mt_outcome(
 ) -> PipelineOutcome:
     """Analyse every saturation series of a study; a refused one does not keep others from it.
 
-    Series of which the network takes another network's result come after those.
+    WASABI series come first, as their B0 and B1 maps serve the others; series of which the
+    network takes another network's result come last.
     """
     series = [one for one in study.acquisitions if one.kind is SeriesKind.SATURATION]
     maps = [one for one in study.acquisitions if one.kind is SeriesKind.QUANTITY_MAP]
     results: list[PipelineResult] = []
     refusals: list[Refusal] = []
-    for acquisition in sorted(series, key=lambda one: _comes_late(one, bundles)):
+    for acquisition in sorted(series, key=lambda one: _turn(one, bundles)):
         try:
             results.append(
-                analyse_saturation(acquisition, maps, bundles, settings, device, tuple(results))
+                analyse_saturation(acquisition, maps, bundles, settings, device, _inputs(results))
             )
         except Refusal as refusal:
             refusals.append(refusal)
@@ -75,7 +58,7 @@ def analyse_saturation(
     device: Device = "auto",
     estimated: Sequence[PipelineResult] = (),
 ) -> PipelineResult:
-    """Estimate the quantities that the network of the series' protocol gives.
+    """Analyse one series as its protocol says: fingerprint, Z-spectrum or WASABI.
 
     Args:
         acquisition: a saturation series.
@@ -86,8 +69,7 @@ def analyse_saturation(
         estimated: results of earlier stages, of which maps can be inputs of this one.
 
     Raises:
-        Refusal: no network for the protocol, a wrong number of images, pixels that cannot be
-            measurements, or a map that is missing, ambiguous or elsewhere; names the series.
+        Refusal: the series must not become numbers; names the series.
         BundleError: a network does not do what its metadata says.
         DeviceUnavailableError: ``device`` is "cuda" and cannot be used.
         TypeError: the acquisition is not a saturation series.
@@ -98,168 +80,39 @@ def analyse_saturation(
             f"a saturation series has a SaturationSchedule, got {type(schedule).__name__}"
         )
     try:
-        networks = choose_networks(bundles, schedule.name)
-        _check_images(acquisition, networks)
-        conditions = {
-            name: condition_map(name, acquisition.geometry, maps, estimated, settings)
-            for name in networks.conditions
-        }
-        return _analyse(acquisition, schedule, networks, conditions, device)
+        match schedule.analysis:
+            case Analysis.WASABI:
+                return analyse_wasabi(acquisition, schedule)
+            case Analysis.Z_SPECTRUM:
+                return analyse_z_spectrum(acquisition, schedule, maps, estimated)
+            case Analysis.FINGERPRINT:
+                return analyse_fingerprint(
+                    acquisition, schedule, maps, bundles, settings, device, estimated
+                )
     except Refusal as refusal:
         raise refusal.of_series(
             acquisition.source.series_instance_uid, acquisition.source.series_number
         ) from None
 
 
-def _analyse(
-    acquisition: Acquisition,
-    schedule: SaturationSchedule,
-    networks: Networks,
-    conditions: Mapping[str, ConditionMap],
-    device: Device,
-) -> PipelineResult:
-    findings = [*acquisition.findings]
-    for condition in conditions.values():
-        findings += condition.findings
-    began = time.perf_counter()
-    signals = acquisition.volume().array
-    read = time.perf_counter()
-    check_pixels(signals)
-    findings += repeated_volumes(signals)
-    reference = reference_image(signals, schedule)
-    foreground = foreground_mask(reference)
-    region = foreground & (reference > 0)
-    for condition in conditions.values():
-        region &= condition.known
-    findings += _left_out(foreground, region)
-    findings += saturation_findings(signals, reference, region, schedule)
-    checked = time.perf_counter()
-    sessions = [
-        OnnxSession(bundle, device)
-        for bundle in (networks.estimator, networks.surrogate)
-        if bundle is not None
-    ]
-    loaded = time.perf_counter()
-    estimates = estimate(signals, region, conditions, networks, sessions)
-    inferred = time.perf_counter()
-    brain = brain_of(reference, acquisition.geometry, acquisition.source.header)
-    segments = regions(brain, estimates.analysed, acquisition.geometry)
-    findings += estimate_findings(estimates, networks, conditions, segments[0], sessions[0])
-    sources = [one.source for one in conditions.values() if one.source is not None]
-    return PipelineResult(
-        pipeline=PIPELINE,
-        maps=tuple(
-            QuantityMap(QUANTITIES[name], acquisition.geometry.with_array(values))
-            for name, values in estimates.maps.items()
-        ),
-        segments=segments,
-        findings=tuple(findings),
-        algorithm=_algorithm(networks, conditions, sessions[0].provider),
-        source=acquisition.source,
-        further_sources=tuple({one.series_instance_uid: one for one in sources}.values()),
-        timings={
-            "read": read - began,
-            "check": checked - read,
-            "load network": loaded - checked,
-            "network": inferred - loaded,
-            "segments": time.perf_counter() - inferred,
-        },
-        protocol=schedule,
-    )
-
-
-def estimate(
-    signals: np.ndarray,
-    region: np.ndarray,
-    conditions: Mapping[str, ConditionMap],
-    networks: Networks,
-    sessions: Sequence[OnnxSession],
-) -> VoxelEstimates:
-    """Run the networks over the voxels of a region, block by block.
-
-    Signals go in as they were measured: the network normalises them itself, so that nothing
-    about it can differ from its training.
-
-    Args:
-        signals: (slices, rows, columns, images).
-        region: boolean (slices, rows, columns).
-        conditions: by quantity name.
-        networks: whose metadata say what goes in and comes out.
-        sessions: of the estimator and, where there is one, of the surrogate.
-    """
-    shape = signals.shape[:3]
-    names = networks.results + ((RESIDUAL,) if networks.surrogate else ())
-    maps = {name: np.zeros(shape, np.float32) for name in names}
-    analysed = np.zeros(shape, dtype=bool)
-    indices = np.flatnonzero(region)
-    for start in range(0, len(indices), BLOCK_VOXELS):
-        place = np.unravel_index(indices[start : start + BLOCK_VOXELS], shape)
-        features = {name: condition.values[place] for name, condition in conditions.items()}
-        features[SIGNAL] = signals[place]
-        found = sessions[0].predict(features)
-        values = {name: found[name][:, 0] for name in networks.results}
-        if networks.surrogate is not None:
-            at_hand = features | found
-            inputs = {name: at_hand[name] for name in networks.surrogate.metadata.inputs}
-            predicted = sessions[1].predict(inputs)[SIGNAL]
-            values[RESIDUAL] = relative_residual(features[SIGNAL], predicted)
-        finite = np.all([np.isfinite(value) for value in values.values()], axis=0)
-        for name, value in values.items():
-            maps[name][place] = np.where(finite, value, np.float32(0))
-        analysed[place] = finite
-    return VoxelEstimates(maps, analysed, region)
-
-
-def _comes_late(acquisition: Acquisition, bundles: Mapping[str, Bundle]) -> bool:
+def _turn(acquisition: Acquisition, bundles: Mapping[str, Bundle]) -> int:
+    """When a series is analysed: what others need comes first."""
+    schedule = acquisition.protocol
+    if not isinstance(schedule, SaturationSchedule) or schedule.analysis is Analysis.Z_SPECTRUM:
+        return 1
+    if schedule.analysis is Analysis.WASABI:
+        return 0
     try:
-        return choose_networks(bundles, getattr(acquisition.protocol, "name", "")).needs_estimates
+        return 2 if choose_networks(bundles, schedule.name).needs_estimates else 1
     except Refusal:
-        return False
+        return 1
 
 
-def _check_images(acquisition: Acquisition, networks: Networks) -> None:
-    wanted = networks.estimator.metadata.inputs[SIGNAL].channels
-    if acquisition.volumes != wanted:
-        raise Refusal(
-            "number-of-images",
-            f"the series has {acquisition.volumes} images, network "
-            f"{networks.estimator.metadata.name} takes {wanted}",
-            "Send the complete series; check the rule in app.yaml that gives it its protocol.",
-        )
-
-
-def _left_out(foreground: np.ndarray, region: np.ndarray) -> list[Finding]:
-    missing = int(np.count_nonzero(foreground & ~region))
-    if not missing:
-        return []
-    total = int(np.count_nonzero(foreground))
-    return [
-        Finding(
-            "voxels-left-out",
-            f"{missing} of {total} voxels ({missing / total:.1%}) above the background are not "
-            "analysed: M0 is not positive there, or a map has no value.",
-        )
-    ]
-
-
-def _algorithm(
-    networks: Networks, conditions: Mapping[str, ConditionMap], provider: str
-) -> Algorithm:
-    used = [one for one in (networks.estimator, networks.surrogate) if one is not None]
-    configuration = {
-        f"{name} constant": f"{condition.constant:g}"
-        for name, condition in conditions.items()
-        if condition.constant is not None
-    }
-    for bundle in used:
-        configuration[f"network {bundle.metadata.name}"] = bundle.metadata.version
-    return Algorithm(
-        name="QuantMAP CEST/MT",
-        version=VERSION,
-        model_sha256={
-            f"{one.metadata.name}/{one.network.name}": one.metadata.model.sha256 for one in used
-        },
-        execution_provider=provider,
-        configuration=configuration,
-        source="; ".join(networks.estimator.metadata.references) or _SOURCE,
+def _inputs(results: Sequence[PipelineResult]) -> tuple[PipelineResult, ...]:
+    """Results that serve other series: a Z-spectrum's B0 map is for that spectrum alone."""
+    return tuple(
+        one
+        for one in results
+        if isinstance(one.protocol, SaturationSchedule)
+        and one.protocol.analysis is not Analysis.Z_SPECTRUM
     )

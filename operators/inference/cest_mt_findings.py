@@ -98,13 +98,16 @@ def estimate_findings(
     return findings
 
 
-def _part(count: int, region: np.ndarray, code: str, text: str) -> list[Finding]:
-    """One finding of a part of the voxels, if there is any."""
+def part_of(count: int, total: int, code: str, text: str) -> list[Finding]:
+    """One finding of ``count`` of ``total`` voxels, if there is any."""
     if not count:
         return []
-    total = int(np.count_nonzero(region))
     severity = Severity.WARNING if count > NOTABLE * total else Severity.INFORMATION
     return [Finding(code, f"{count} of {total} voxels ({count / total:.1%}) {text}.", severity)]
+
+
+def _part(count: int, region: np.ndarray, code: str, text: str) -> list[Finding]:
+    return part_of(count, int(np.count_nonzero(region)), code, text)
 
 
 def _dropped(estimates: VoxelEstimates) -> list[Finding]:
@@ -132,22 +135,46 @@ def _outside_training(
 
 def _fields(conditions: Mapping[str, ConditionMap], inside: np.ndarray) -> list[Finding]:
     findings = []
-    for name, nominal, limit, code in (
-        ("b0_shift", 0.0, LARGEST_B0_SHIFT, "b0-shift-large"),
-        ("b1_scale", 1.0, LARGEST_B1_DEVIATION, "b1-deviation-large"),
-    ):
+    for name in ("b0_shift", "b1_scale"):
         condition = conditions.get(name)
-        if condition is None or condition.constant is not None:
-            continue
-        quantity = QUANTITIES[name]
-        deviation = np.abs(condition.values[inside] - nominal)
-        findings += _part(
-            int(np.count_nonzero(deviation > limit)),
-            inside,
-            code,
-            f"have {quantity.label} more than {amount(limit, quantity)} from {nominal:g}",
-        )
+        if condition is not None and condition.constant is None:
+            findings += field_deviation(name, condition.values[inside])
     return findings
+
+
+def field_deviation(name: str, values: np.ndarray) -> list[Finding]:
+    """Voxels of which B0 or B1 is far from nominal.
+
+    Args:
+        name: "b0_shift" or "b1_scale".
+        values: (voxels,) in the unit of the quantity.
+    """
+    nominal, limit, code = {
+        "b0_shift": (0.0, LARGEST_B0_SHIFT, "b0-shift-large"),
+        "b1_scale": (1.0, LARGEST_B1_DEVIATION, "b1-deviation-large"),
+    }[name]
+    quantity = QUANTITIES[name]
+    return part_of(
+        int(np.count_nonzero(np.abs(values - nominal) > limit)),
+        len(values),
+        code,
+        f"have {quantity.label} more than {amount(limit, quantity)} from {nominal:g}",
+    )
+
+
+def at_bound(estimates: VoxelEstimates, networks: Networks) -> np.ndarray:
+    """Boolean (slices, rows, columns): analysed voxels with a parameter at an end of its range."""
+    found = np.zeros(estimates.analysed.shape, dtype=bool)
+    for name in networks.results:
+        if not name.endswith("_sd"):
+            found |= _at_end(estimates.maps[name], networks, name)
+    return found & estimates.analysed
+
+
+def _at_end(values: np.ndarray, networks: Networks, name: str) -> np.ndarray:
+    low, high = networks.estimator.metadata.outputs[name].value_range
+    margin = AT_BOUND * (high - low)
+    return np.asarray((values < low + margin) | (values > high - margin))
 
 
 def _bounds(estimates: VoxelEstimates, networks: Networks, inside: np.ndarray) -> list[Finding]:
@@ -156,11 +183,9 @@ def _bounds(estimates: VoxelEstimates, networks: Networks, inside: np.ndarray) -
         if name.endswith("_sd"):
             continue
         low, high = networks.estimator.metadata.outputs[name].value_range
-        margin = AT_BOUND * (high - low)
-        values = estimates.maps[name][inside]
         quantity = QUANTITIES[name]
         findings += _part(
-            int(np.count_nonzero((values < low + margin) | (values > high - margin))),
+            int(np.count_nonzero(_at_end(estimates.maps[name][inside], networks, name))),
             inside,
             "parameter-at-bound",
             f"have {quantity.label} at a bound of {span(low, high, quantity)}",

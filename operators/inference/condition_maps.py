@@ -1,4 +1,4 @@
-"""The maps that a network takes beside the signal: found, resampled, or replaced by a constant."""
+"""The maps that an analysis takes beside the signal: found, resampled, or made constant."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import highdicom as hd
 import numpy as np
 
 from operators.inference.resample import resample, same_frame_of_reference
+from operators.inference.segments import analysed_voxels
 from operators.inference.settings import CestMtSettings
 from operators.inference.wording import amount
 from operators.vocabulary.acquisition import Acquisition, MapProtocol, SourceSeries
@@ -45,6 +46,7 @@ class _Candidate:
     geometry: hd.VolumeGeometry
     source: SourceSeries
     read: Callable[[], tuple[np.ndarray, np.ndarray]]
+    findings: tuple[Finding, ...] = ()
 
 
 def condition_map(
@@ -67,10 +69,33 @@ def condition_map(
         Refusal: there is neither a map nor a constant, more than one map, or only maps in
             another Frame of Reference.
     """
+    found = optional_map(name, target, maps, estimated)
+    return _constant(name, target, settings) if found is None else found
+
+
+def optional_map(
+    name: str,
+    target: hd.VolumeGeometry,
+    maps: Sequence[Acquisition],
+    estimated: Sequence[PipelineResult],
+) -> ConditionMap | None:
+    """The map of a quantity on the grid ``target``, or None where the study holds none.
+
+    A map that was acquired as such comes before one that was estimated from another series.
+
+    Args:
+        name: of the quantity.
+        target: grid of the series that is analysed.
+        maps: quantity maps of the study.
+        estimated: results of earlier stages.
+
+    Raises:
+        Refusal: more than one map, or only maps in another Frame of Reference.
+    """
     quantity = QUANTITIES[name]
-    candidates = [*_acquired(name, maps), *_estimated(name, estimated)]
+    candidates = _acquired(name, maps) or _estimated(name, estimated)
     if not candidates:
-        return _constant(name, target, settings)
+        return None
     near = [one for one in candidates if same_frame_of_reference(one.geometry, target)]
     if not near:
         raise Refusal(
@@ -89,7 +114,7 @@ def condition_map(
     (chosen,) = near
     values, known = chosen.read()
     placed = resample(values, known, chosen.geometry, target)
-    findings = []
+    findings = [*chosen.findings]
     if placed.interpolated:
         findings.append(
             Finding(
@@ -119,15 +144,22 @@ def _acquired(name: str, maps: Sequence[Acquisition]) -> list[_Candidate]:
 
 
 def _estimated(name: str, results: Sequence[PipelineResult]) -> list[_Candidate]:
-    def reader(volume: hd.Volume, known: hd.Volume) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-        return lambda: (volume.array, known.array > 0)
+    def reader(volume: hd.Volume, known: np.ndarray) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        return lambda: (volume.array, known)
 
     return [
         _Candidate(
             one.volume.get_geometry(),
             result.source,
-            # The last segment of every pipeline holds the voxels that were analysed.
-            reader(one.volume, result.segments[-1].volume),
+            reader(one.volume, analysed_voxels(result)),
+            (
+                Finding(
+                    "map-estimated",
+                    f"The {one.quantity.label} map was estimated from series "
+                    f"{result.source.series_number} of the same study.",
+                    Severity.INFORMATION,
+                ),
+            ),
         )
         for result in results
         for one in result.maps

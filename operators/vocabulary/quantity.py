@@ -1,9 +1,10 @@
 """The table of quantities: name, DICOM code, UCUM unit, display window, valid range.
 
 Codes are DCM codes of PS3.16 where one exists. No standard code exists for the exchange
-parameters, pool fractions, B0 shift, B1 scale and fit residuals: these carry the private
-scheme ``99QUANTMAP``, declared in Coding Scheme Identification of every object and listed
-in ``docs/conformance.md``.
+parameters, pool fractions, B0 shift, B1 scale, Lorentzian amplitudes, fit residuals and the
+asymmetry of magnetisation transfer (113098 is its ratio): these carry the private scheme
+``99QUANTMAP``, declared in Coding Scheme Identification of every object and listed in
+``docs/conformance.md``.
 """
 
 from __future__ import annotations
@@ -126,6 +127,39 @@ _TABLE = (
              _PPM, (-0.5, 0.5), (-20, 20), 1e-3, "vik"),
     Quantity("b1_scale", "rB1", _private("RB1", "Transmit field relative to nominal"),
              _NO_UNITS, (0.5, 1.5), (0, 3), 1e-3, "cividis"),
+    Quantity("b0_shift_sd", "dB0 SD",
+             _private("DB0SD", "Standard deviation of shift of the static magnetic field"),
+             _PPM, (0, 0.05), (0, 100), 1e-4, "cividis"),
+    Quantity("b1_scale_sd", "rB1 SD",
+             _private("RB1SD", "Standard deviation of relative transmit field"),
+             _NO_UNITS, (0, 0.05), (0, 100), 1e-4, "cividis"),
+    Quantity("mtr_asymmetry", "APTw",
+             _private("MTRASYM", "MTR asymmetry at 3.5 ppm, APT-weighted"),
+             _PERCENT, (-5, 5), (-200, 200), 0.01, "vik"),
+    Quantity("water_amplitude", "L water",
+             _private("LWATER", "Lorentzian amplitude of direct water saturation"),
+             _PERCENT, (0, 100), (0, 100), 0.01, "viridis"),
+    Quantity("amide_amplitude", "L amide",
+             _private("LAMIDE", "Lorentzian amplitude of amide CEST at 3.5 ppm"),
+             _PERCENT, (0, 10), (0, 100), 0.01, "viridis"),
+    Quantity("rnoe_amplitude", "L rNOE",
+             _private("LRNOE", "Lorentzian amplitude of relayed NOE at -3.5 ppm"),
+             _PERCENT, (0, 20), (0, 100), 0.01, "viridis"),
+    Quantity("mt_amplitude", "L MT",
+             _private("LMT", "Lorentzian amplitude of semisolid MT"),
+             _PERCENT, (0, 30), (0, 100), 0.01, "viridis"),
+    Quantity("water_amplitude_sd", "L water SD",
+             _private("LWATERSD", "Standard deviation of Lorentzian water amplitude"),
+             _PERCENT, (0, 5), (0, 1e4), 0.01, "cividis"),
+    Quantity("amide_amplitude_sd", "L amide SD",
+             _private("LAMIDESD", "Standard deviation of Lorentzian amide amplitude"),
+             _PERCENT, (0, 5), (0, 1e4), 0.01, "cividis"),
+    Quantity("rnoe_amplitude_sd", "L rNOE SD",
+             _private("LRNOESD", "Standard deviation of Lorentzian relayed NOE amplitude"),
+             _PERCENT, (0, 5), (0, 1e4), 0.01, "cividis"),
+    Quantity("mt_amplitude_sd", "L MT SD",
+             _private("LMTSD", "Standard deviation of Lorentzian semisolid MT amplitude"),
+             _PERCENT, (0, 5), (0, 1e4), 0.01, "cividis"),
 )  # fmt: skip
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _TABLE}

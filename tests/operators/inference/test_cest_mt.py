@@ -1,6 +1,7 @@
 """The cest_mt pipeline with small networks of known answers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -100,7 +101,10 @@ def test_the_maps_are_what_the_network_says(series, maps, networks, head):
         assert np.allclose(array_of(result, name)[head], expected, rtol=1e-5)
         assert not array_of(result, name)[~head].any()
     assert np.allclose(array_of(result, "saturation_residual")[head], 0, atol=0.05)
-    brain, analysed = result.segments
+    brain, analysed, white, grey, bound = result.segments
+    assert np.array_equal(white.volume.array, brain.volume.array)
+    assert not grey.volume.array.any()
+    assert not bound.volume.array.any()
     assert np.array_equal(analysed.volume.array > 0, head)
     assert (brain.volume.array <= analysed.volume.array).all()
 
@@ -272,6 +276,34 @@ def test_parameters_at_a_bound_are_a_finding(acquisition_of, pixels, maps, netwo
     pixels[..., -1] = pixels[..., 0]
     result = analyse_saturation(acquisition_of(pixels, schedule()), maps, networks, DEFAULTS, "cpu")
     assert "parameter-at-bound" in codes(result)
+    bound = next(one for one in result.segments if one.name == "At parameter bound")
+    assert np.array_equal(bound.volume.array > 0, head)
+
+
+def test_tissue_is_told_by_measured_t1_at_3_tesla_only(
+    acquisition_of, pixels, maps, networks, map_of, head
+):
+    t1 = np.where(head, 1500.0, 0)
+    t1[:, :, :18] *= 900 / 1500
+    measured = [map_of(t1, "t1"), *maps[1:]]
+    result = analyse_saturation(
+        acquisition_of(pixels, schedule()), measured, networks, DEFAULTS, "cpu"
+    )
+    brain, _, white, grey, _ = (one.volume.array > 0 for one in result.segments)
+    assert np.array_equal(white, brain & (t1 == 900))
+    assert np.array_equal(grey, brain & (t1 == 1500))
+    for settled in (
+        analyse_saturation(acquisition_of(pixels, schedule()), [], networks, DEFAULTS, "cpu"),
+        analyse_saturation(
+            acquisition_of(pixels, replace(schedule(), field_strength=7.0)),
+            measured,
+            networks,
+            DEFAULTS,
+            "cpu",
+        ),
+    ):
+        names = [one.name for one in settled.segments]
+        assert names == ["Brain", "Analysed voxels", "At parameter bound"]
 
 
 def test_a_signal_that_the_model_does_not_explain_is_a_finding(
