@@ -28,7 +28,7 @@ from torch import Tensor
 
 from models.diffusion.channels import Stack
 from models.diffusion.degradation import exchange_order, mirror_signs
-from models.diffusion.noise import high_pass_noise
+from models.diffusion.noise import FLOOR_RATIO, high_pass_noise
 from models.diffusion.prior import RunNetwork, correlation_with_s0, denoise
 from models.diffusion.signal_design import log_design
 from models.diffusion.tensor_fit import MINIMUM_SIGNAL
@@ -68,6 +68,8 @@ class Adapted:
         channels: (voxels, channels) of the stack, in the frame of the array.
         covariance: (voxels, channels, channels) posterior covariance.
         plain: (voxels, channels) of the plain weighted least squares.
+        unsupported: (voxels,) true where the signal is at the noise floor in most volumes: there
+            the maps are the prior's guess and must not be shown as measured.
         data_share: (voxels,) posterior variance over the variance that the data alone would
             leave, averaged over the tensor's elements: 1 where the data decide, near 0 where
             the prior does.
@@ -79,6 +81,7 @@ class Adapted:
     channels: Tensor
     covariance: Tensor
     plain: Tensor
+    unsupported: Tensor
     data_share: Tensor
     noise: Tensor
     residual: Tensor
@@ -215,6 +218,10 @@ class LinearAdaptation:
             self._voxels(symmetry.undo(posterior, signed=False)),
         )
 
+    def at_noise_floor(self) -> Tensor:
+        """Voxels of which most signals cannot be told from noise; bool (voxels,)."""
+        return self._relative.median(dim=1).values < FLOOR_RATIO * self.noise
+
     def residual(self, maps: Tensor) -> Tensor:
         """Root mean square of measured minus predicted signal, relative; (voxels,)."""
         found = [
@@ -294,6 +301,7 @@ def _result(
         channels=maps,
         covariance=posterior,
         plain=series.plain,
+        unsupported=series.at_noise_floor(),
         data_share=(after / before).clamp(max=1).mean(dim=1),
         noise=series.noise * series.reference,
         residual=series.residual(maps) * series.reference,

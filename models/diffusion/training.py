@@ -161,7 +161,7 @@ def train(
             pairs = zip(progress.average.parameters(), progress.network.parameters(), strict=True)
             for average, current in pairs:
                 average.lerp_(current, 1 - keep)
-        progress.losses.append((float(square), float(likelihood)))
+        progress.losses.append((float(square.detach()), float(likelihood.detach())))
         progress.seconds += time.perf_counter() - began
         yield progress
 
