@@ -1,0 +1,119 @@
+"""Kurtosis and NODDI beside DIPY and AMICO on one real series, and the whole adapted pipeline."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.table import Row
+from models.diffusion.adapt import adapt
+from models.diffusion.evaluate import adaptation, large_series
+from models.diffusion.evaluation_series import human_series
+from models.diffusion.kurtosis_fit import KurtosisLeastSquares
+from models.diffusion.noddi_fit import NoddiGaussNewton
+from models.diffusion.prior import NETWORKS, onnx_network
+from models.diffusion.training_maps import Series
+
+_DATA = Path(
+    os.environ.get("QUANTMAP_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+)
+_THREADS = 2
+_REPEATS = 3
+_SECONDS_FOR_PIPELINE = 90.0
+
+
+def run() -> list[Row]:
+    """Rows of this benchmark; every tool has two threads."""
+    torch.set_num_threads(_THREADS)
+    series = human_series(_DATA)
+    signals = torch.from_numpy(series.signals[series.brain])
+    size = f"{signals.shape[0]} voxels x {signals.shape[1]}"
+    kurtosis = KurtosisLeastSquares(series.b_values, series.directions)
+    noddi = NoddiGaussNewton(series.b_values, series.directions)
+    large = large_series()
+    network = onnx_network(NETWORKS / "prior_dti" / "model.onnx", _THREADS)
+    volumes = np.arange(len(large.b_values))
+    return [
+        Row(
+            f"DKI with MK, AK, RK, {size}",
+            _best(lambda: kurtosis.fit(signals)),
+            f"dipy {version('dipy')}",
+            _dipy(series, signals.numpy().astype(np.float64)),
+        ),
+        Row(
+            f"NODDI, {size}",
+            _best(lambda: noddi.fit(signals)),
+            f"AMICO {version('dmri-amico')} without kernels",
+            _amico(),
+        ),
+        Row(
+            f"adapted tensor, {' x '.join(map(str, large.signals.shape))}",
+            _once(lambda: adapt(adaptation(large, volumes), network)),
+            "bound of the issue",
+            _SECONDS_FOR_PIPELINE,
+        ),
+    ]
+
+
+def _once(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _best(work: Callable[[], object]) -> float:
+    return min(_once(work) for _ in range(_REPEATS))
+
+
+def _dipy(series: Series, signals: np.ndarray) -> float:
+    from dipy.core.gradients import gradient_table
+    from dipy.reconst.dki import DiffusionKurtosisModel
+
+    table = gradient_table(series.b_values, bvecs=series.directions, b0_threshold=50)
+    model = DiffusionKurtosisModel(table, fit_method="WLS")
+
+    def work() -> None:
+        fit = model.fit(np.maximum(signals, 1e-4))
+        for scalar in (fit.mk, fit.ak, fit.rk):
+            scalar(min_kurtosis=0, max_kurtosis=10)
+
+    return _once(work)
+
+
+def _amico() -> float:
+    import amico
+
+    data = _DATA / "dwi_multishell_human"
+    name = "b1k_b2k_example_slices_24_38"
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as work:
+        subject = Path(work) / "subject"
+        subject.mkdir()
+        for file in (f"{name}.nii.gz", f"{name}_mask.nii.gz", "b1k_b2k.bval", "b1k_b2k.bvec"):
+            shutil.copy(data / file, subject / file)
+        os.chdir(work)
+        try:
+            amico.setup()
+            scheme = str(subject / "table.scheme")
+            amico.util.fsl2scheme(
+                str(subject / "b1k_b2k.bval"), str(subject / "b1k_b2k.bvec"), scheme
+            )
+            evaluation = amico.Evaluation(work, "subject")
+            evaluation.load_data(
+                f"{name}.nii.gz", "table.scheme", mask_filename=f"{name}_mask.nii.gz", b0_thr=10
+            )
+            evaluation.set_model("NODDI")
+            evaluation.generate_kernels(ndirs=500, regenerate=True)
+            evaluation.load_kernels()
+            evaluation.set_config("nthreads", _THREADS)
+            return _once(evaluation.fit)
+        finally:
+            os.chdir(before)
