@@ -12,9 +12,12 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import torch
 
+from models.cest_mt.cycles import Cycle
 from models.cest_mt.generator import Generators
-from models.cest_mt.propagator import apply, compose, exponential
+from models.cest_mt.propagator import apply, compose, exponential, power
 from models.cest_mt.schedule import Delay, Event, Pulse, ReadoutTrain, SpinLock, Spoiler
+
+Step = Event | Cycle
 
 _TURN = 2 * math.pi
 
@@ -51,14 +54,14 @@ class Evolution:
         """Longitudinal magnetisation of water, (images, voxels)."""
         return state[2 * self._transverse]
 
-    def expect(self, events: Iterable[Event]) -> None:
+    def expect(self, events: Iterable[Step]) -> None:
         """Announce events, so that few voxels can have many propagators computed at once."""
         if 2 * self._voxels <= self._matrices:
             for event in events:
-                if not isinstance(event, ReadoutTrain):
+                if not isinstance(event, ReadoutTrain | Cycle):
                     self._expected.setdefault(_key(event), event)
 
-    def play(self, sequences: Sequence[Sequence[Event]], state: torch.Tensor) -> torch.Tensor:
+    def play(self, sequences: Sequence[Sequence[Step]], state: torch.Tensor) -> torch.Tensor:
         """Play one sequence of events per image.
 
         Args:
@@ -77,10 +80,12 @@ class Evolution:
             if isinstance(first, ReadoutTrain):
                 state, frame = self._read_out(first, state), none
                 continue
-            if isinstance(first, Pulse | SpinLock):
+            if not isinstance(first, Delay | Spoiler):
                 phases = [getattr(event, "phase", 0.0) for event in events]
                 state = self._turn(state, frame, phases)
-                frame, frequency = phases, [event.offset for event in events]
+                frame = phases
+            if isinstance(first, Pulse | SpinLock):
+                frequency = [event.offset for event in events]
             state = apply(self._propagators(events), state)
             if isinstance(first, Spoiler):
                 state, frame = self._spoiled(state), none
@@ -125,7 +130,7 @@ class Evolution:
             longitudinal = apply(step, longitudinal)
         return torch.cat([torch.zeros_like(state[:count]), longitudinal])
 
-    def _propagators(self, events: Sequence[Event]) -> torch.Tensor:
+    def _propagators(self, events: Sequence[Step]) -> torch.Tensor:
         """Affine maps of the events of all images, (n, n + 1, 1 or images, voxels)."""
         keys = tuple(_key(event) for event in events)
         unique = dict(zip(keys, events, strict=True))
@@ -139,9 +144,9 @@ class Evolution:
             self._known[keys] = maps
         return self._known[keys]
 
-    def _propagator(self, key: Hashable, event: Event) -> torch.Tensor:
+    def _propagator(self, key: Hashable, event: Step) -> torch.Tensor:
         if key not in self._known:
-            batch = {key: event}
+            batch: dict[Hashable, Step] = {key: event}
             for other, expected in self._expected.items():
                 if (len(batch) + 1) * self._voxels > self._matrices:
                     break
@@ -154,8 +159,13 @@ class Evolution:
                 self._known[other] = maps[:, :, index : index + 1]
         return self._known[key]
 
-    def _solve(self, events: Sequence[Event]) -> torch.Tensor:
-        """Affine maps of events of one structure, (n, n + 1, events, voxels)."""
+    def _solve(self, events: Sequence[Step]) -> torch.Tensor:
+        """Affine maps of events of one structure, (n, n + 1, 1 or events, voxels)."""
+        cycles = [event for event in events if isinstance(event, Cycle)]
+        if cycles:
+            pulse = self._propagators([cycle.pulse for cycle in cycles])
+            delay = self._propagators([cycle.delay for cycle in cycles])
+            return power(compose(delay, pulse), cycles[0].times)
         locks = [event for event in events if isinstance(event, SpinLock)]
         if locks:
             return exponential(self._generators.spin_locks(locks))
@@ -177,23 +187,27 @@ class Evolution:
         return result
 
 
-def structure(events: Sequence[Event]) -> Hashable:
+def structure(events: Sequence[Step]) -> Hashable:
     """What the events of images must share to be played as one batch."""
     return tuple(_kind(event) for event in events)
 
 
-def _kind(event: Event) -> Hashable:
+def _kind(event: Step) -> Hashable:
     if isinstance(event, Pulse):
         return (Pulse, len(event.amplitudes))
     if isinstance(event, SpinLock):
         return (SpinLock, event.tip)
+    if isinstance(event, Cycle):
+        return (Cycle, _kind(event.pulse), event.times)
     return (type(event), event if isinstance(event, ReadoutTrain) else None)
 
 
-def _key(event: Event) -> Hashable:
+def _key(event: Step) -> Hashable:
     """What makes two events have the same propagator: everything but the phase at the start."""
     if isinstance(event, Pulse):
         return (event.amplitudes, event.phases, event.sample_duration, event.offset)
     if isinstance(event, Delay | Spoiler):
         return event.duration
+    if isinstance(event, Cycle):
+        return (_key(event.pulse), _key(event.delay), event.times)
     return event

@@ -113,6 +113,20 @@ def compose(second: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
     return product(second[:, :-1], first, first + second)
 
 
+def power(affine: torch.Tensor, times: int) -> torch.Tensor:
+    """The affine map (n, n + 1, ...) done ``times`` times, at least once."""
+    result = None
+    while True:
+        if times % 2:
+            result = affine if result is None else compose(affine, result)
+        times //= 2
+        if not times:
+            break
+        affine = compose(affine, affine)
+    assert result is not None
+    return result
+
+
 def apply(affine: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
     """The state x + D x + d, (n, ...), from the state x and the map [D d]."""
     moved = (state + affine[:, -1])[:, None]

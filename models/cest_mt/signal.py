@@ -17,12 +17,18 @@ from typing import Literal
 
 import torch
 
-from models.cest_mt.evolution import Evolution, structure
+from models.cest_mt.cycles import with_cycles
+from models.cest_mt.evolution import Evolution, Step, structure
 from models.cest_mt.generator import Generators
 from models.cest_mt.pools import PoolModel, Value
-from models.cest_mt.schedule import Event, Image, SaturationSchedule
+from models.cest_mt.schedule import SaturationSchedule
 
 GapPhase = Literal["pulseq", "rf_frame"]
+
+# Exponentials computed at once: enough to make little of the time between operations, few
+# enough for the memory.
+_MATRICES_CPU = 8192
+_MATRICES_GPU = 2**18
 
 
 def simulate(
@@ -60,80 +66,92 @@ def simulate(
     """
     if gap_phase not in ("pulseq", "rf_frame"):
         raise ValueError(f"gap_phase must be 'pulseq' or 'rf_frame', not {gap_phase!r}")
-    values = [*pools.values(), b0_shift_ppm, b1_scale]
+    if teacher is not None and schedule.relaxed_start:
+        raise ValueError("every image of this schedule starts relaxed: there is no teacher")
+    columns = _columns([*pools.values(), b0_shift_ppm, b1_scale], teacher, dtype, device)
+    voxels = columns[0].shape[0]
+    if teacher is not None:
+        if teacher.shape != (voxels, schedule.number_of_images):
+            raise ValueError(
+                f"teacher has shape {tuple(teacher.shape)}, expected "
+                f"({voxels}, {schedule.number_of_images})"
+            )
+        teacher = teacher.to(columns[0])
+    rf_frame_gaps = gap_phase == "rf_frame"
+    # Where gaps turn the frame no cycle repeats.
+    steps = tuple if rf_frame_gaps else with_cycles
+    preparations = [steps(image.preparation) for image in schedule.images]
+    recoveries = [steps(image.recovery) for image in schedule.images]
+
+    independent = teacher is not None or schedule.relaxed_start
+    matrices = _MATRICES_GPU if columns[0].is_cuda else _MATRICES_CPU
+    chunk = max(1, matrices // schedule.number_of_images if independent else matrices)
+    signals = []
+    for start in range(0, voxels, chunk):
+        part = slice(start, start + chunk)
+        generators = Generators(
+            pools, [column[part] for column in columns], schedule.larmor_frequency
+        )
+        evolution = Evolution(generators, rf_frame_gaps, matrices)
+        if teacher is not None:
+            state = _recovered(evolution, recoveries, teacher[part].T)
+            signal = evolution.water(_grouped(evolution, preparations, state))
+        elif schedule.relaxed_start:
+            state = evolution.equilibrium(schedule.number_of_images)
+            signal = evolution.water(_grouped(evolution, preparations, state))
+        else:
+            signal = _chained(evolution, preparations, recoveries)
+        signals.append(signal.T)
+    return torch.cat(signals)
+
+
+def _columns(
+    values: Sequence[Value],
+    teacher: torch.Tensor | None,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+) -> list[torch.Tensor]:
+    """Every value as (voxels,) of one type on one device."""
     tensors = [value for value in values if isinstance(value, torch.Tensor)]
     dtype = dtype or (tensors[0].dtype if tensors else torch.float64)
     device = device or (tensors[0].device if tensors else "cpu")
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"signals are simulated in float32 or float64, not {dtype}")
     columns = [torch.as_tensor(value, dtype=dtype, device=device).reshape(-1) for value in values]
-    voxels = max(len(column) for column in columns)
-    if teacher is not None:
-        voxels = max(voxels, teacher.shape[0])
-        if teacher.shape != (voxels, schedule.number_of_images):
-            raise ValueError(
-                f"teacher has shape {tuple(teacher.shape)}, expected "
-                f"({voxels}, {schedule.number_of_images})"
-            )
-        if schedule.relaxed_start:
-            raise ValueError("every image of this schedule starts relaxed: there is no teacher")
-        teacher = teacher.to(dtype=dtype, device=device)
+    voxels = max(1 if teacher is None else teacher.shape[0], *map(len, columns))
     lengths = {len(column) for column in columns} - {1, voxels}
     if lengths:
         raise ValueError(f"parameters of {sorted(lengths)} voxels beside others of {voxels}")
-
-    independent = teacher is not None or schedule.relaxed_start
-    # Matrices at once: as many as stay in the cache of a CPU core, or fill a GPU.
-    matrices = 4096 if torch.device(device).type == "cpu" else 2**18
-    chunk = max(1, matrices // schedule.number_of_images if independent else matrices)
-    signals = []
-    for start in range(0, voxels, chunk):
-        part = [
-            column.expand(voxels)[start : start + chunk]
-            if len(column) > 1 or voxels == 1
-            else column.expand(min(chunk, voxels - start))
-            for column in columns
-        ]
-        generators = Generators(pools, part, schedule.larmor_frequency)
-        evolution = Evolution(generators, gap_phase == "rf_frame", matrices)
-        if teacher is not None:
-            signal = _taught(evolution, schedule.images, teacher[start : start + chunk].T)
-        elif schedule.relaxed_start:
-            state = evolution.equilibrium(schedule.number_of_images)
-            signal = _prepared(evolution, schedule.images, state)
-        else:
-            signal = _chained(evolution, schedule.images)
-        signals.append(signal.T)
-    return torch.cat(signals)
+    return [column.expand(voxels) for column in columns]
 
 
-def _chained(evolution: Evolution, images: Sequence[Image]) -> torch.Tensor:
+def _chained(
+    evolution: Evolution,
+    preparations: Sequence[Sequence[Step]],
+    recoveries: Sequence[Sequence[Step]],
+) -> torch.Tensor:
     """(images, voxels): each image starts where the recovery of the one before it ends."""
-    evolution.expect([event for image in images for event in (*image.preparation, *image.recovery)])
+    evolution.expect(event for events in (*preparations, *recoveries) for event in events)
     state = evolution.equilibrium(1)
     signals = []
-    for image in images:
-        state = evolution.play([image.preparation], state)
+    for preparation, recovery in zip(preparations, recoveries, strict=True):
+        state = evolution.play([preparation], state)
         signals.append(evolution.water(state))
-        state = evolution.play([image.recovery], state)
+        state = evolution.play([recovery], state)
     return torch.cat(signals)
 
 
-def _taught(evolution: Evolution, images: Sequence[Image], teacher: torch.Tensor) -> torch.Tensor:
-    """(images, voxels): each image starts from the measured one before it, (images, voxels)."""
+def _recovered(
+    evolution: Evolution, recoveries: Sequence[Sequence[Step]], teacher: torch.Tensor
+) -> torch.Tensor:
+    """(n, images, voxels): the start of each image, from the measured (images, voxels)."""
     measured = evolution.in_equilibrium_with(teacher[:-1])
-    recovered = _grouped(evolution, [image.recovery for image in images[:-1]], measured)
-    state = torch.cat([evolution.equilibrium(1), recovered], dim=1)
-    return _prepared(evolution, images, state)
-
-
-def _prepared(evolution: Evolution, images: Sequence[Image], state: torch.Tensor) -> torch.Tensor:
-    """(images, voxels): every image is prepared from its own start, (n, images, voxels)."""
-    return evolution.water(_grouped(evolution, [image.preparation for image in images], state))
+    recovered = _grouped(evolution, recoveries[:-1], measured)
+    return torch.cat([evolution.equilibrium(1), recovered], dim=1)
 
 
 def _grouped(
-    evolution: Evolution, sequences: Sequence[Sequence[Event]], state: torch.Tensor
+    evolution: Evolution, sequences: Sequence[Sequence[Step]], state: torch.Tensor
 ) -> torch.Tensor:
     """Play one sequence of events per image; images of the same structure go together."""
     groups: dict[Hashable, list[int]] = {}
