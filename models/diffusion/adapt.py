@@ -314,11 +314,12 @@ class _Symmetry:
 
     def __init__(self, stack: Stack, number: int) -> None:
         signs = np.ones(len(stack), dtype=np.float32)
-        self._axes = []
+        axes: list[int] = []
         for bit, (axis, dimension) in enumerate(((0, -1), (1, -2))):
             if number >> bit & 1:
                 signs = signs * mirror_signs(stack, axis).numpy()
-                self._axes.append(dimension)
+                axes.append(dimension)
+        self._axes = tuple(axes)
         self._signs = signs[:, None, None, None]
         self._order = exchange_order(stack) if number & 4 else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,30 +44,34 @@ def write_bundle(
     network = network.eval()
     golden = _golden(stack)
     tensors = tuple(torch.from_numpy(golden[name]) for name in INPUTS)
-    torch.onnx.export(
-        network,
-        tensors,
-        str(folder / "model.onnx"),
-        input_names=list(INPUTS),
-        output_names=list(OUTPUTS),
-        opset_version=OPSET,
-        dynamic_axes={
-            name: {axis % tensor.ndim: label for axis, label in _DYNAMIC.items()}
-            for name, tensor in (
-                *zip(INPUTS, tensors, strict=True),
-                *((name, tensors[1]) for name in OUTPUTS),
-            )
-        },
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        # The exporter that succeeds this one needs a further package, onnxscript.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        torch.onnx.export(
+            network,
+            tensors,
+            str(folder / "model.onnx"),
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            opset_version=OPSET,
+            dynamic_axes={
+                name: {axis % tensor.ndim: label for axis, label in _DYNAMIC.items()}
+                for name, tensor in (
+                    *zip(INPUTS, tensors, strict=True),
+                    *((name, tensors[1]) for name in OUTPUTS),
+                )
+            },
+            dynamo=False,
+        )
     onnx.checker.check_model(str(folder / "model.onnx"), full_check=True)
     with torch.no_grad():
         answers = network(*tensors)
-    np.savez_compressed(
-        folder / "golden.npz",
-        **{f"input_{name}": golden[name] for name in INPUTS},
-        **{f"output_{name}": value.numpy() for name, value in zip(OUTPUTS, answers, strict=True)},
-    )
+    arrays: dict[str, Any] = {f"input_{name}": golden[name] for name in INPUTS}
+    arrays |= {
+        f"output_{name}": value.numpy() for name, value in zip(OUTPUTS, answers, strict=True)
+    }
+    np.savez_compressed(folder / "golden.npz", **arrays)
     text = json.dumps(_metadata(stack, folder, training), indent=2, ensure_ascii=False)
     (folder / "metadata.json").write_text(text + "\n", encoding="utf-8")
     return folder

@@ -330,7 +330,8 @@ def large_series(shape: tuple[int, int, int] = (60, 128, 128), volumes: int = 34
     b = np.where(np.arange(volumes) < 4, 0.0, 1000.0)
     g[b == 0] = 0
     axes = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in shape)]
-    brain = sum((axis / reach) ** 2 for axis, reach in zip(axes, (0.9, 0.85, 0.7), strict=True)) < 1
+    slices, rows, columns = axes
+    brain = (slices / 0.9) ** 2 + (rows / 0.85) ** 2 + (columns / 0.7) ** 2 < 1
     decay = np.exp(-b * (0.5e-3 + 0.8e-3 * g[:, 0] ** 2)).astype(np.float32)
     signals = np.empty((*shape, volumes), dtype=np.float32)
     for volume in range(volumes):

@@ -25,8 +25,9 @@ _FIT_NOISE_SHARE = 0.75
 _WARM_UP = 150
 _LARGEST_SQUARE = 100.0
 _SMALLEST_BRAIN = 0.12
-# Presence of (slice below, slice above), and how often.
-_PRESENCE = (((0, 0), 0.45), ((0, 1), 0.1), ((1, 0), 0.1), ((1, 1), 0.35))
+# Presence of the slice below and of the slice above, and how often.
+_PRESENCE = ((0, 0), (0, 1), (1, 0), (1, 1))
+_PRESENCE_SHARES = (0.45, 0.1, 0.1, 0.35)
 
 
 @dataclass
@@ -86,7 +87,10 @@ def make_slabs(
 def start(stack: Stack, rate: float, device: torch.device, seed: int) -> Progress:
     """A fresh training."""
     torch.manual_seed(seed)
-    network = PriorNetwork(stack).to(device, memory_format=torch.channels_last)
+    network = PriorNetwork(stack).to(device)
+    for weight in network.parameters():
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=rate, weight_decay=1e-4, betas=(0.9, 0.98)
     )
@@ -185,10 +189,10 @@ def example(
     else:
         noisy = free_noise(clean, stack, generator, source)
     brain = brain.clone()
-    options, shares = zip(*_PRESENCE, strict=True)
-    for i, choice in enumerate(generator.choice(len(options), p=shares, size=batch)):
-        brain[i, 0] *= options[choice][0]
-        brain[i, 2] *= options[choice][1]
+    for i, choice in enumerate(generator.choice(4, p=_PRESENCE_SHARES, size=batch)):
+        below, above = _PRESENCE[choice]
+        brain[i, 0] *= below
+        brain[i, 2] *= above
     return clean, noisy, brain
 
 
