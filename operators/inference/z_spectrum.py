@@ -95,7 +95,7 @@ def analyse_z_spectrum(
             )
             for name, values in found.items()
         ),
-        segments=(*segments, at_bound_region(bound & analysed, acquisition.geometry)),
+        segments=(*segments, at_bound_region(bound.any(axis=-1) & analysed, acquisition.geometry)),
         findings=tuple(findings),
         algorithm=_algorithm(schedule, field),
         source=acquisition.source,
@@ -160,13 +160,13 @@ def _fit(
     shift: np.ndarray,
     lacking: dict[str, Finding],
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Maps by quantity name, NaN where not known, and voxels with a pool at a bound."""
+    """Maps by quantity name, NaN where not known, and where each pool is at a bound, last axis."""
     names = [] if ASYMMETRY in lacking else [ASYMMETRY]
     if "pools" not in lacking:
         names += [f"{pool.name}_amplitude" for pool in POOLS]
         names += [f"{pool.name}_amplitude_sd" for pool in POOLS] + [RESIDUAL]
     maps = {name: np.full(shift.shape, np.nan) for name in names}
-    bound = np.zeros(shift.shape, dtype=bool)
+    bound = np.zeros((*shift.shape, len(POOLS)), dtype=bool)
     for block in _blocks(signals.region & np.isfinite(shift)):
         z = normalised(signals.array[block], samples, schedule.m0_images)
         usable = np.isfinite(z).all(axis=1)
@@ -179,7 +179,7 @@ def _fit(
                 maps[f"{pool.name}_amplitude"][place] = 100 * fit.amplitude[:, index]
                 maps[f"{pool.name}_amplitude_sd"][place] = 100 * fit.amplitude_sd[:, index]
             maps[RESIDUAL][place] = relative_residual(z, fit.predicted)
-            bound[place] = fit.at_bound.any(axis=1)
+            bound[place] = fit.at_bound
     return maps, bound
 
 
@@ -196,15 +196,14 @@ def _findings(
 ) -> list[Finding]:
     if not inside.any():
         return [Finding("nothing-analysed", "No voxel could be analysed.", Severity.ERROR)]
-    findings = [
-        *field_deviation(SHIFT, shift[inside]),
-        *part_of(
-            int(np.count_nonzero(bound[inside])),
+    findings = field_deviation(SHIFT, shift[inside])
+    for index, pool in enumerate(POOLS):
+        findings += part_of(
+            int(np.count_nonzero(bound[inside][:, index])),
             int(np.count_nonzero(inside)),
             "parameter-at-bound",
-            "have amplitude or width of a Lorentzian pool at its bound",
-        ),
-    ]
+            f"have amplitude or width of the {pool.name} line at its bound",
+        )
     residual = found.get(RESIDUAL)
     if residual is not None and (median := float(np.median(residual[inside]))) > HIGH_RESIDUAL:
         findings.append(

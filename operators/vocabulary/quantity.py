@@ -114,7 +114,7 @@ _TABLE = (
     Quantity("solute_exchange_rate_sd", "k_sw SD",
              _private("KSWSD", "Standard deviation of CEST solute exchange rate"),
              _PER_SECOND, (0, 200), (0, 1e4), 0.1, "cividis"),
-    Quantity("saturation_residual", "MRF residual",
+    Quantity("saturation_residual", "Signal residual",
              _private("SATRESID", "Root mean square residual of saturation signal fit"),
              _PERCENT, (0, 10), (0, 1e4), 0.01, "cividis"),
     Quantity("t1", "T1", _dcm("113063", "T1"),
