@@ -26,6 +26,27 @@ _X6, _X7 = 11 * (-9 + _ROOT) / (5040 * _X3), (89 - _ROOT) / (5040 * _X3**2)
 _Y2 = (857 - 58 * _ROOT) / 630
 
 
+def _by_columns(
+    left: torch.Tensor, right: torch.Tensor, added: torch.Tensor | None
+) -> torch.Tensor:
+    """Sum of columns times rows, each over the whole batch."""
+    pairs = zip(left[:, :, None].unbind(1), right[:, None].unbind(0), strict=True)
+    first, *rest = pairs
+    result = first[0] * first[1] if added is None else torch.addcmul(added, *first)
+    for column, row in rest:
+        result.addcmul_(column, row)
+    return result
+
+
+def _by_library(
+    left: torch.Tensor, right: torch.Tensor, added: torch.Tensor | None
+) -> torch.Tensor:
+    """Batched BLAS; from the first product on, the memory lies as it wants it."""
+    matrices = left.movedim((0, 1), (-2, -1)), right.movedim((0, 1), (-2, -1))
+    result = torch.matmul(*matrices).movedim((-2, -1), (0, 1))
+    return result if added is None else result + added
+
+
 class _Product(torch.autograd.Function):
     """``left`` times ``right``, plus ``added`` where given, over the first two dimensions."""
 
@@ -33,19 +54,7 @@ class _Product(torch.autograd.Function):
     def forward(
         left: torch.Tensor, right: torch.Tensor, added: torch.Tensor | None
     ) -> torch.Tensor:
-        if left.is_cuda:
-            rows, columns = left.movedim((0, 1), (-2, -1)), right.movedim((0, 1), (-2, -1))
-            result = torch.matmul(rows, columns).movedim((-2, -1), (0, 1))
-            return result if added is None else result + added
-        pairs = list(zip(left[:, :, None].unbind(1), right[:, None].unbind(0), strict=True))
-        if added is None:
-            result = pairs[0][0] * pairs[0][1]
-            del pairs[0]
-        else:
-            result = torch.addcmul(added, *pairs.pop(0))
-        for column, row in pairs:
-            result.addcmul_(column, row)
-        return result
+        return (_by_library if left.is_cuda else _by_columns)(left, right, added)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -62,6 +62,13 @@ class _Section:
             raise ValueError(f"{self.place}, '{key}' must be a whole number above 0, not {value!r}")
         return value
 
+    def flag(self, key: str) -> bool:
+        """True or false; false where the key is absent."""
+        value = self.take(key, False)
+        if not isinstance(value, bool):
+            raise ValueError(f"{self.place}, '{key}' must be true or false, not {value!r}")
+        return value
+
     def finish(self) -> None:
         """Refuse keys that nothing asked for."""
         if self._values:
@@ -125,7 +132,9 @@ def read_protocol_file(path: Path) -> SaturationSchedule:
     offsets = offsets if isinstance(offsets, list) else [offsets] * number
     if len(offsets) != number:
         raise ValueError(f"{table.place}: {number} values of 'b1' but {len(offsets)} of 'offsets'")
-    m0_images = tuple(table.take("m0", []))
+    m0_images = table.take("m0", [])
+    if not isinstance(m0_images, list) or not all(type(index) is int for index in m0_images):
+        raise ValueError(f"{table.place}, 'm0' must list image numbers from 0, not {m0_images!r}")
     table.finish()
 
     saturated = [value is not None for value in b1]
@@ -159,14 +168,14 @@ def read_protocol_file(path: Path) -> SaturationSchedule:
         offsets=shifts,
         b1=amplitudes,
         images=tuple(images),
-        m0_images=m0_images,
+        m0_images=tuple(m0_images),
         analysis=_choice(
             Analysis, root.take("analysis", Analysis.FINGERPRINT), f"{path}, 'analysis'"
         ),
         normalisation=_choice(
             Normalisation, root.take("normalisation"), f"{path}, 'normalisation'"
         ),
-        relaxed_start=bool(root.take("relaxed_start", False)),
+        relaxed_start=root.flag("relaxed_start"),
         checks=SeriesChecks(
             checks.optional_number("repetition_time"),
             checks.optional_number("flip_angle"),
@@ -239,7 +248,7 @@ class _Player:
             flip_angle=section.number("flip_angle"),
             repetition_time=section.number("repetition_time", minimum=0.0),
             pulses=section.whole("pulses"),
-            exchange=bool(section.take("exchange", False)),
+            exchange=section.flag("exchange"),
         )
         section.finish()
         return train

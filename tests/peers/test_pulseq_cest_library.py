@@ -6,6 +6,7 @@ magnetisation only, and starts every image from thermal equilibrium.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from models.cest_mt.pools import ExchangingPool, PoolModel, read_pool_model
 from models.cest_mt.schedule import SaturationSchedule, load_schedule
@@ -87,6 +89,38 @@ def test_our_l_arginine_protocol_gives_the_signals_of_the_published_sequence(
         for schedule in (load_schedule("mrf_larginine_3t"), larginine_sequence)
     )
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("b0_shift_ppm", "b1_scale", "exchange"),
+    # With a B0 shift, water alone: BMCTool 1.0.3 shifts the other pools to the other side.
+    [(0.3, 0.8, False), (-0.2, 1.2, False), (0.0, 0.8, True)],
+)
+def test_b0_and_b1_mean_what_they_mean_in_bmctool(
+    shared_data: SharedData, tmp_path: Path, b0_shift_ppm: float, b1_scale: float, exchange: bool
+) -> None:
+    bmctool = pytest.importorskip("bmctool.simulation", reason="BMCTool is not installed")
+    parameters = pytest.importorskip("bmctool.parameters").Parameters
+    name = "WASABI_3T_001_3p7uT_1block_5ms"
+    sequence = shared_data("pulseq_cest_protocols") / "seq-library" / name / f"{name}.seq"
+    cases = shared_data("bloch_mcconnell_cases")
+    model = cases / "case_4" / "case_4_5pool_model.yaml"
+    settings = yaml.safe_load(model.read_text())
+    settings.update(b0_inhom=b0_shift_ppm, rel_b1=b1_scale)
+    pools = read_pool_model(model)
+    if not exchange:
+        settings["cest_pool"] = {}
+        pools = replace(pools, solutes=())
+    path = tmp_path / "model.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pypulseq, about the age of the file
+        simulation = bmctool.BMCSim(parameters.from_yaml(path), sequence, verbose=False)
+    simulation.run()
+    _, theirs = simulation.get_zspec(return_abs=False)
+    schedule = replace(load_schedule(sequence), relaxed_start=True)
+    ours = simulate(schedule, pools, b0_shift_ppm=b0_shift_ppm, b1_scale=b1_scale)
+    np.testing.assert_allclose(ours[0], theirs, rtol=0, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@ import pytest
 import scipy.linalg
 import torch
 
-from models.cest_mt.propagator import apply, compose, exponential, product
+from models.cest_mt import propagator
+from models.cest_mt.propagator import apply, compose, exponential, power, product
 
 
 def _generator(size: int, scale: float, seed: int = 0) -> torch.Tensor:
@@ -45,6 +46,22 @@ def test_composition_is_evolution_one_after_the_other() -> None:
     torch.testing.assert_close(
         apply(compose(second, first), state), apply(second, apply(first, state))
     )
+
+
+@pytest.mark.parametrize("times", [1, 2, 7, 44])
+def test_a_power_is_many_times_the_same(times: int) -> None:
+    affine = exponential(_generator(5, 0.3))
+    state = expected = torch.ones(5, 5, dtype=torch.float64)
+    for _ in range(times):
+        expected = apply(affine, expected)
+    torch.testing.assert_close(apply(power(affine, times), state), expected)
+
+
+def test_the_product_for_gpus_is_that_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = _generator(6, 3.0)[:, :, None].expand(-1, -1, 2, -1) * 0.7
+    expected = exponential(generator)
+    monkeypatch.setattr(propagator, "_by_columns", propagator._by_library)
+    torch.testing.assert_close(exponential(generator), expected)
 
 
 def test_half_the_time_twice() -> None:

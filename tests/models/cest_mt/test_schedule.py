@@ -180,6 +180,8 @@ def test_every_built_in_protocol_says_what_it_is(name: str) -> None:
         ({"images": {"b1": [1, 2], "offsets": [3, None]}}, "'offsets' of image 1 must be a number"),
         ({"images": {"b1": 2, "offsets": 3}}, "'b1' must list one value per image"),
         ({"images": {"b1": [1, 1, 1], "offsets": 3, "m0": [4]}}, r"m0 images \[4\] are outside"),
+        ({"images": {"b1": [1], "offsets": 3, "m0": 0}}, "'m0' must list image numbers"),
+        ({"relaxed_start": "no way"}, "'relaxed_start' must be true or false, not 'no way'"),
         ({"recovery": [{"delay": [1, 2]}]}, r"event 1 \(delay\) lists 2 values for 3 images"),
         ({"recovery": [{"wait": 2}]}, "recovery, event 1 .*unknown event 'wait'; use pulse_train"),
         ({"recovery": {"delay": 2}}, "recovery must be a list of events"),
