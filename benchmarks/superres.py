@@ -11,13 +11,14 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import torch
 
 from benchmarks.table import Row
 from models.superres.bundle import open_session, session_step
 from models.superres.held_out import Phantom, figures, measured_study, procedural_phantom
-from models.superres.reconstruction import initial_maps, reconstruct
+from models.superres.reconstruction import initial_maps, reconstruct, super_resolve
 from models.superres.refine import voxelwise_lbfgs
 from models.superres.study import ScaledStudy, Study, cropped
 
@@ -87,7 +88,9 @@ def _volume() -> None:
     coarse = procedural_phantom((45, 64, 64), 4)
     maps = torch.nn.functional.interpolate(coarse.maps, shape, mode="nearest")
     mask = (maps[:, :1] > 0).to(maps.dtype)
-    study = measured_study(Phantom(maps, {}, mask), (3.0, 3.0, 3.0))
+    study = cropped(measured_study(Phantom(maps, {}, mask), (3.0, 3.0, 3.0)))
+    study = replace(study, guides=study.guides.clone(), mask=study.mask.clone())
+    del maps, mask
     with torch.no_grad():
-        reconstruct(cropped(study), session_step(open_session()))
+        super_resolve(study, session_step(open_session()))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)

@@ -100,6 +100,7 @@ def gauss_newton(scaled: ScaledStudy, maps: Tensor, settings: Consistency) -> Te
             difference = (scaled.guides[:, index] - signal) * scale
             right = right + row * difference.clamp(-20, 20).unsqueeze(1)
             rows.append(row)
+        del positive
         residual = (scaled.study.maps - truncation(physical)) * map_weight
         right = right + physical * truncation.adjoint(residual)
 

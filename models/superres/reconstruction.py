@@ -6,7 +6,8 @@ computed here; the network, in torch or through ONNX Runtime, is a function from
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -164,10 +165,30 @@ def physics_start(study: Study, order: int = 2) -> tuple[ScaledStudy, Tensor]:
     return scaled, maps
 
 
+def stages_of(
+    study: Study, step: Step, order: int = 2, stages: int = STAGES, finish: bool = True
+) -> Iterator[Stage]:
+    """Gives the stages one after the other; arguments as ``reconstruct``."""
+    with torch.no_grad():
+        scaled, maps = physics_start(study, order)
+    for stage in range(stages):
+        learned = _learned(scaled, maps, step)
+        if stage == stages - 1 and not finish:
+            yield Stage(scaled, maps, learned, learned)
+            return
+        after = gauss_newton(scaled, learned, AFTER_NETWORK)
+        yield Stage(scaled, maps, learned, after)
+        del learned
+        maps = after
+        if stage < stages - 1:
+            with torch.no_grad():
+                scaled = balanced(rescaled(scaled, after, order), after)
+
+
 def reconstruct(
     study: Study, step: Step, order: int = 2, stages: int = STAGES, finish: bool = True
 ) -> list[Stage]:
-    """Super-resolved maps of slices or of a volume; the last stage has the result.
+    """Super-resolved maps of slices or of a volume with all stages; the last has the result.
 
     Args:
         study: what is measured.
@@ -179,17 +200,20 @@ def reconstruct(
     Raises:
         ValueError: if a guide does not show what the maps show.
     """
-    with torch.no_grad():
-        scaled, maps = physics_start(study, order)
-    results = []
-    for stage in range(stages):
-        learned = _learned(scaled, maps, step)
-        if stage == stages - 1 and not finish:
-            results.append(Stage(scaled, maps, learned, learned))
-            break
-        with torch.no_grad():
-            after = gauss_newton(scaled, learned, AFTER_NETWORK)
-            results.append(Stage(scaled, maps, learned, after))
-            scaled = balanced(rescaled(scaled, after, order), after)
-        maps = after
-    return results
+    return list(stages_of(study, step, order, stages, finish))
+
+
+@torch.no_grad()
+def super_resolve(study: Study, step: Step, order: int = 2) -> Stage:
+    """The last stage alone: super-resolved maps and the study as it was scaled for them.
+
+    Args:
+        study: what is measured; ``cropped`` first saves memory and time.
+        step: the network.
+        order: degree of the guides' bias field polynomial.
+
+    Raises:
+        ValueError: if a guide does not show what the maps show.
+    """
+    last: deque[Stage] = deque(stages_of(study, step, order), maxlen=1)
+    return last[0]
