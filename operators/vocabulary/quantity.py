@@ -138,7 +138,7 @@ _TABLE = (
              _PERCENT, (-5, 5), (-200, 200), 0.01, "vik"),
     Quantity("water_amplitude", "L water",
              _private("LWATER", "Lorentzian amplitude of direct water saturation"),
-             _PERCENT, (0, 100), (0, 100), 0.01, "viridis"),
+             _PERCENT, (0, 100), (0, 100), 0.1, "viridis"),
     Quantity("amide_amplitude", "L amide",
              _private("LAMIDE", "Lorentzian amplitude of amide CEST at 3.5 ppm"),
              _PERCENT, (0, 10), (0, 100), 0.01, "viridis"),
