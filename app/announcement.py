@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from app.logs import set_up_logging
 from app.result_file import FILE_NAME, RefusalEntry, ResultFile, RunStatus
 
 _LOG = logging.getLogger(__name__)
@@ -23,7 +22,8 @@ def announce(result: ResultFile, output: Path) -> None:
         result: as published.
         output: folder in which it was published.
     """
-    set_up_logging()
+    # A worker that was killed while it drew has left the cursor hidden.
+    Console(stderr=True).show_cursor()
     for refusal in result.refusals:
         level = logging.ERROR if refusal.needed else logging.WARNING
         _LOG.log(level, _sentence(refusal), extra=refusal.model_dump())

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from app.interruption import INTERRUPTIONS, await_next
 from app.job import Job
+from app.logs import describe_fault
 from app.result_file import ExitStatus, ResultFile
 from app.result_folder import ResultFolder
 from app.run_report import failure
@@ -50,8 +51,9 @@ def run_batch(output: Path, order: Callable[[ResultFolder], Job]) -> ResultFile:
         result = _supervise(job)
         try:
             folder.publish(result)
-        except OSError as error:
-            result = failure(job, ExitStatus.FAULT, f"cannot publish: {error.strerror}")
+        except (OSError, ValueError) as error:
+            # No room, or the worker named what it did not write: say so, publish nothing.
+            result = failure(job, ExitStatus.FAULT, f"cannot publish: {describe_fault(error)}")
             folder.publish(result)
     return result
 
@@ -81,14 +83,16 @@ def _supervise(job: Job) -> ResultFile:
     result = ResultFile.read(job.result)
     if worker.returncode == 0 and result is not None:
         return result
-    reason = _why_it_ended(worker.returncode)
-    _LOG.error(reason, extra={"native_output": _tail(job.native_output)})
-    return failure(job, ExitStatus.FAULT, reason)
+    native = _tail(job.native_output)
+    if native:
+        _LOG.error("last words of the worker's libraries:\n%s", native)
+    return failure(job, ExitStatus.FAULT, _why_it_ended(worker.returncode))
 
 
 def _raise_stack_limit() -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_STACK)
-    if most == resource.RLIM_INFINITY or most >= _STACK_BYTES:
+    now, most = resource.getrlimit(resource.RLIMIT_STACK)
+    unlimited = resource.RLIM_INFINITY
+    if now != unlimited and now < _STACK_BYTES and (most == unlimited or most >= _STACK_BYTES):
         resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, most))
 
 
@@ -100,8 +104,8 @@ def _why_it_ended(status: int) -> str:
     return f"the worker process was ended by {name}{hint}"
 
 
-def _tail(file: Path, lines: int = 20) -> list[str]:
+def _tail(file: Path, lines: int = 20) -> str:
     try:
-        return file.read_text(errors="replace").splitlines()[-lines:]
+        return "\n".join(file.read_text(errors="replace").splitlines()[-lines:])
     except FileNotFoundError:
-        return []
+        return ""

@@ -128,7 +128,11 @@ def describe_fault(error: BaseException) -> str:
     raised_here = bool(frames) and _is_ours(frames[-1].filename)
     kind = type(error).__name__
     place = f" in {_place(frames[-1])}" if frames else ""
-    return f"{kind}: {error}" if raised_here else f"{kind}{place}"
+    if raised_here:
+        return f"{kind}: {error}"
+    # The operating system's words name no file, and say the one thing that helps.
+    said = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+    return f"{kind}{said}{place}"
 
 
 def _stack(error: BaseException) -> list[str]:

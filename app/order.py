@@ -10,6 +10,7 @@ from app.announcement import announce
 from app.batch import run_batch
 from app.config import DEFAULT_FILE, DEFAULT_MODELS, Settings
 from app.job import Job, now
+from app.logs import set_up_logging
 from app.pipelines import PIPELINES
 from app.result_file import FILE_NAME, ExitStatus, ResultFile, RunStatus
 from app.result_folder import FolderInUseError, ResultFolder
@@ -44,6 +45,7 @@ def analyse(options: argparse.Namespace) -> int:
             ``result.json`` yet, one states that.
     """
     started = now()
+    set_up_logging()
     if options.output is None:
         raise UsageError("name the result folder: -o FOLDER, or HOLOSCAN_OUTPUT_PATH")
     try:

@@ -231,3 +231,5 @@ def test_a_worker_that_dies_is_told_as_a_fault(small_study, tmp_path):
     output, error = process.communicate(timeout=60)
     assert_failed(tmp_path, subprocess.CompletedProcess([], process.returncode, output, error), 1)
     assert "SIGSEGV" in result_in(tmp_path).failure
+    told = [json.loads(line) for line in error.splitlines()]
+    assert any("Segmentation fault" in line["message"] for line in told)

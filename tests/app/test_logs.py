@@ -40,6 +40,13 @@ def test_the_text_of_a_library_s_exception_is_not_repeated():
     assert "InvalidOperation" in text
 
 
+def test_what_the_operating_system_says_is_told_without_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        (tmp_path / "DOE^JANE").read_text()
+    assert describe_fault(caught.value).startswith("FileNotFoundError: No such file")
+    assert "DOE" not in describe_fault(caught.value)
+
+
 def test_the_text_of_our_own_exception_is_told(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         read_settings(Settings, tmp_path / "absent.yaml")
