@@ -7,7 +7,16 @@ import importlib
 
 from benchmarks.table import print_table
 
-NAMES = ("start", "ingest", "diffusion", "cest_simulator", "cest_inference", "results")
+NAMES = (
+    "start",
+    "ingest",
+    "results",
+    "cest_inference",
+    "cest_simulator",
+    "diffusion",
+    "diffusion_prior",
+    "superres",
+)
 
 
 def main() -> None:
