@@ -50,9 +50,6 @@ def _published(shared_data: SharedData, name: str) -> np.ndarray:
         ("T1map_001_3HypSec", 1e-3),
         pytest.param("APTw_3T_000_2uT_1block_2s_braintumor", 1e-3, marks=pytest.mark.slow),
         pytest.param("APTw_3T_004_2uT_19SL_DC95_2s_braintumor", 1e-3, marks=pytest.mark.slow),
-        pytest.param(
-            "MultiPool_3T_002_0p9uT_80Gauss_DC50_3200ms_deepCEST", 1e-3, marks=pytest.mark.slow
-        ),
     ],
 )
 def test_sequence_files_of_the_library(
