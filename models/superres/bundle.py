@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.superres.network import LOWER, UPPER, Evidence, UpdateNetwork
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "networks" / "superres"
 """Where the bundle ships: ``model.onnx``, ``metadata.json`` and ``golden.npz``."""
 
 OPSET = 18
