@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from torch import Tensor
+from onnx import numpy_helper
+from torch import Tensor, nn
 
 from models.cest_mt.export import (
     OPSET,
@@ -25,6 +26,8 @@ from models.cest_mt.specification import NetworkSpecification, Range
 
 NETWORKS = Path(__file__).with_name("networks")
 
+_SIMULATED = "Bloch-McConnell simulation; no measured data"
+
 BUNDLE_VERSION = "1.0.0"
 TOLERANCE = {"cpu": 1e-4, "cuda": 2e-3}
 """Largest difference from the golden outputs, as a share of each output's range.
@@ -34,7 +37,11 @@ CUDA may multiply in TF32, which keeps ten bits of mantissa.
 
 
 def parameter_bundle(
-    network: ParameterNetwork, signal: Tensor, conditions: Tensor, training: dict[str, Any]
+    network: ParameterNetwork,
+    signal: Tensor,
+    conditions: Tensor,
+    training: dict[str, Any],
+    data_source: str = _SIMULATED,
 ) -> dict[str, Any]:
     """Collects the bundle of an estimator; see :func:`save`.
 
@@ -43,6 +50,7 @@ def parameter_bundle(
         signal: (voxels, images) golden input.
         conditions: (voxels, conditions) golden input, physical units.
         training: how it was trained and how well it does, for the metadata.
+        data_source: what it was trained on.
 
     Returns:
         ``model`` (ONNX), ``metadata`` (without digest) and ``golden`` (arrays by name).
@@ -73,6 +81,7 @@ def parameter_bundle(
                 for name, unit, bounds in zip(names, units, ranges, strict=True)
             },
             training=training,
+            data_source=data_source,
         ),
         "golden": {
             "input_signal": signal.numpy(),
@@ -126,6 +135,39 @@ def save(bundle: dict[str, Any], folder: Path) -> None:
     (folder / "metadata.json").write_text(text + "\n", encoding="utf-8")
 
 
+def load_parameter_network(
+    specification: NetworkSpecification, networks: Path = NETWORKS
+) -> ParameterNetwork:
+    """The estimator with the weights of its ONNX file, to be trained on.
+
+    Args:
+        specification: names the bundle, and says what the network looks like.
+        networks: folder of the bundles.
+
+    Raises:
+        FileNotFoundError: there is no such bundle.
+        ValueError: its network has another shape than the specification.
+    """
+    model = onnx.load(networks / specification.name / "model.onnx")
+    constants = {
+        constant.name: torch.from_numpy(numpy_helper.to_array(constant).copy())
+        for constant in model.graph.initializer
+    }
+    network = ParameterNetwork(specification, constants["signal_mean"], constants["signal_sd"])
+    linear = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for index, layer in enumerate(linear):
+            weight = constants.get(f"weight_{index}")
+            if weight is None or weight.shape != layer.weight.shape:
+                raise ValueError(
+                    f"the network in {networks / specification.name} has another shape than "
+                    "its specification: train it anew"
+                )
+            layer.weight.copy_(weight)
+            layer.bias.copy_(constants[f"bias_{index}"])
+    return network.eval()
+
+
 def _entry(kind: str, unit: str, bounds: tuple[float, float], size: int) -> dict[str, Any]:
     return {
         "type": "voxels",
@@ -161,6 +203,7 @@ def _metadata(
     inputs: dict[str, Any],
     outputs: dict[str, Any],
     training: dict[str, Any],
+    data_source: str = _SIMULATED,
 ) -> dict[str, Any]:
     return {
         "name": name,
@@ -176,8 +219,7 @@ def _metadata(
         "authors": "QuantMAP",
         "copyright": "QuantMAP authors",
         "intended_use": "Research. Not a medical device; see README.md of the model.",
-        "data_source": "simulated; no measured data",
-        "data_type": "Bloch-McConnell simulation",
+        "data_source": data_source,
         "references": list(specification.references),
         "opset": OPSET,
         "protocol": specification.protocol,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -66,6 +68,30 @@ def draw_loss(log: TrainingLog, file: Path, label: str) -> None:
     axes = figure.subplots()
     axes.plot(*zip(*log.entries, strict=True))
     axes.set(xlabel="step", ylabel=label)
+    figure.savefig(file, dpi=120)
+
+
+def draw_maps(quantities: tuple[Range, ...], maps: Mapping[str, np.ndarray], file: Path) -> None:
+    """Draws the central slice of each quantity and of its standard deviation as a PNG.
+
+    Args:
+        quantities: what is shown, with its range.
+        maps: (slices, rows, columns) by name, with ``<name>_sd``; maps with fewer dimensions are
+            shown as they are.
+        file: where the picture goes.
+    """
+    figure = Figure(figsize=(8, 4 * len(quantities)), layout="constrained")
+    rows = figure.subplots(len(quantities), 2, squeeze=False)
+    for quantity, axes in zip(quantities, rows, strict=True):
+        shown = (quantity.name, quantity.upper), (f"{quantity.name}_sd", quantity.span / 4)
+        for axis, (name, largest) in zip(axes, shown, strict=True):
+            values = np.atleast_2d(maps[name])
+            while values.ndim > 2:
+                values = values[len(values) // 2]
+            image = axis.imshow(values, vmin=quantity.lower, vmax=largest, cmap="viridis")
+            axis.set_title(f"{name} ({quantity.unit})")
+            axis.set_axis_off()
+            figure.colorbar(image, ax=axis, shrink=0.8)
     figure.savefig(file, dpi=120)
 
 

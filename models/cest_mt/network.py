@@ -120,9 +120,18 @@ class ParameterNetwork(nn.Module):
             Mean and standard deviation of parameters and nuisances, each
             (voxels, estimated), in [0, 1].
         """
+        return self.answer(self.hidden(signal, conditions))
+
+    def hidden(self, signal: Tensor, conditions: Tensor) -> Tensor:
+        """Gives the last hidden layer (voxels, width); arguments as :meth:`forward`."""
         standard = (normalise_signal(signal) - self.signal_mean) / self.signal_sd
-        answer = self.layers(torch.cat([standard, self.scaling(conditions)], dim=1))
-        location, spread = answer.chunk(2, dim=1)
+        features = torch.cat([standard, self.scaling(conditions)], dim=1)
+        hidden: Tensor = self.layers[:-1](features)
+        return hidden
+
+    def answer(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives what :meth:`forward` gives, from the last hidden layer."""
+        location, spread = self.layers[-1](hidden).chunk(2, dim=1)
         mean = torch.sigmoid(location)
         # sqrt(m (1 - m)) written so that its gradient stays finite at both bounds.
         largest_sd = torch.exp(

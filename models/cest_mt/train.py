@@ -2,28 +2,33 @@
 
 ``python -m models.cest_mt.train mt_3t`` trains on simulated voxels and leaves the bundle, the
 loss curve, the scatter picture and the table of figures under ``--output``; with ``--install``
-the bundle goes into the project. An interrupted run continues when started again.
+the bundle goes into the project.
+
+``python -m models.cest_mt.train --study study.npz`` trains on one measured study without labels
+(see ``study.py`` for the file), with ``--refine`` beginning from the shipped networks;
+``--simulated-study SLICES ROWS COLUMNS`` does so on a simulated brain with 1 % noise.
+
+An interrupted run continues when started again.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from models.cest_mt import bundle
 from models.cest_mt.dictionary import GRIDS, build_dictionary, match
 from models.cest_mt.evaluation import Figures, draw_loss, draw_scatter, figures, table
 from models.cest_mt.network import ParameterNetwork, SignalNetwork
+from models.cest_mt.progress import progress_bar
 from models.cest_mt.specification import AMIDE_3T, BRAIN, MT_3T, SPECIFICATIONS
 from models.cest_mt.specification import NetworkSpecification as Specification
+from models.cest_mt.study import load_study, simulated_brain
+from models.cest_mt.study_training import train_on_study
 from models.cest_mt.training import (
     NOISE_RANGE,
     FingerprintBatches,
@@ -41,14 +46,27 @@ _GOLDEN_VOXELS = 64
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; see ``--help``."""
-    parser = argparse.ArgumentParser(prog="python -m models.cest_mt.train", description=__doc__)
-    parser.add_argument("network", choices=sorted(SPECIFICATIONS), help="which network to train")
+    parser = argparse.ArgumentParser(
+        prog="python -m models.cest_mt.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "network", nargs="?", choices=sorted(SPECIFICATIONS), help="train it on simulated voxels"
+    )
+    parser.add_argument("--study", type=Path, help="train on this measured study (.npz)")
+    parser.add_argument(
+        "--simulated-study", type=int, nargs=3, metavar=("SLICES", "ROWS", "COLUMNS")
+    )
+    parser.add_argument("--refine", action="store_true", help="begin with the shipped networks")
     parser.add_argument(
         "--output", type=Path, default=Path("build/cest_mt"), help="folder for all that is made"
     )
     parser.add_argument("--voxels", type=int, default=400_000, help="simulated training voxels")
     parser.add_argument("--held-out", type=int, default=20_000, help="voxels to evaluate on")
-    parser.add_argument("--steps", type=int, default=8_000, help="steps of the estimator")
+    parser.add_argument(
+        "--steps", type=int, help="steps of the estimator (8000; on a study 800, refining 200)"
+    )
     parser.add_argument("--signal-steps", type=int, default=8_000, help="steps of the surrogate")
     parser.add_argument("--seed", type=int, default=1, help="of voxels, weights and noise")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
@@ -59,8 +77,43 @@ def main(arguments: list[str] | None = None) -> None:
         "--install", action="store_true", help="copy the bundles into models/cest_mt/networks"
     )
     options = parser.parse_args(arguments)
+    chosen = [options.network, options.study, options.simulated_study]
+    if sum(choice is not None for choice in chosen) != 1:
+        parser.error("give one of: a network, --study FILE, --simulated-study")
     torch.set_num_threads(options.threads)
-    _train_all(_prepare(SPECIFICATIONS[options.network], options))
+    if options.network is None:
+        _learn_study(options)
+    else:
+        options.steps = options.steps or 8_000
+        _train_all(_prepare(SPECIFICATIONS[options.network], options))
+
+
+def _learn_study(options: argparse.Namespace) -> None:
+    if options.study is not None:
+        study, source = load_study(options.study), f"--study {options.study.name}"
+        output = options.output / options.study.stem
+    else:
+        shape = tuple(options.simulated_study)
+        study = simulated_brain(shape, _NOISE, options.seed)
+        source = "--simulated-study " + " ".join(map(str, shape))
+        output = options.output / "simulated_study"
+    steps = options.steps or (200 if options.refine else 800)
+    settings = TrainingSettings(
+        steps=steps,
+        batch=512,
+        learning_rate=5e-4 if options.refine else 1e-3,
+        seed=options.seed,
+        log_every=25,
+        patience=6,
+    )
+    output = output / ("refined" if options.refine else "fresh")
+    command = f"python -m models.cest_mt.train {source} --steps {steps} --seed {options.seed}"
+    reports = train_on_study(
+        study, output, settings, options.refine, command=command + " --refine" * options.refine
+    )
+    text = f"{int(study.mask.sum())} voxels\n\n" + "\n\n".join(r.text() for r in reports) + "\n"
+    (output / "figures.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 @dataclass
@@ -112,7 +165,7 @@ def _prepare(specification: Specification, options: argparse.Namespace) -> _Run:
 def _train_estimator(run: _Run, settings: TrainingSettings) -> ParameterNetwork:
     torch.manual_seed(settings.seed)
     network = ParameterNetwork(run.specification, *signal_statistics(run.training.signal, True))
-    with _bar(f"{run.specification.name} estimator", settings.steps) as progress:
+    with progress_bar(f"{run.specification.name} estimator", settings.steps) as progress:
         log = train_parameter_network(
             network,
             run.batches,
@@ -129,7 +182,7 @@ def _train_estimator(run: _Run, settings: TrainingSettings) -> ParameterNetwork:
 def _train_surrogate(run: _Run, settings: TrainingSettings) -> SignalNetwork:
     torch.manual_seed(settings.seed)
     network = SignalNetwork(run.specification, *signal_statistics(run.training.signal, False))
-    with _bar(f"{run.specification.name} signal surrogate", settings.steps) as progress:
+    with progress_bar(f"{run.specification.name} signal surrogate", settings.steps) as progress:
         log = train_signal_network(
             network, run.training, settings, run.folder / "signal.checkpoint", progress
         )
@@ -199,7 +252,9 @@ def _train_all(run: _Run) -> None:
 
 
 def _simulated(specification: Specification, values: Tensor, cache: Path) -> VoxelSet:
-    with _bar(f"simulating {len(values)} voxels of {specification.protocol}", 100) as progress:
+    with progress_bar(
+        f"simulating {len(values)} voxels of {specification.protocol}", 100
+    ) as progress:
         return simulated_set(
             specification, values, cache, lambda share: progress(round(100 * share), share)
         )
@@ -265,19 +320,6 @@ def _compare(run: _Run, signal: Tensor, mean: Tensor, sd: Tensor) -> list[tuple[
         for label, estimate, spread in estimates
         for column, quantity in enumerate(specification.parameters)
     ]
-
-
-@contextmanager
-def _bar(label: str, total: int) -> Iterator[Callable[[int, float], None]]:
-    """A progress bar on a terminal; elsewhere nothing."""
-    console = Console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(label, total=total)
-
-        def update(done: int, value: float) -> None:
-            progress.update(task, completed=done, description=f"{label} {value:.3g}")
-
-        yield update
 
 
 if __name__ == "__main__":

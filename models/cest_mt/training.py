@@ -17,7 +17,7 @@ from models.cest_mt.training_set import VoxelSet
 NOISE_RANGE = (0.003, 0.03)
 """Standard deviation of the noise in training, as a share of the voxel's largest image."""
 
-_CHECKPOINT_EVERY = 1000
+_CHECKPOINT_EVERY = 200
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class TrainingSettings:
         learning_rate: at the start; falls to zero along a half cosine.
         weight_decay: of AdamW.
         seed: of the initial weights, the order of voxels and the noise.
+        log_every: steps over which the loss is averaged for the log.
+        patience: log entries without a new lowest loss after which training stops; 0 for never.
     """
 
     steps: int = 8_000
@@ -37,6 +39,8 @@ class TrainingSettings:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     seed: int = 1
+    log_every: int = 100
+    patience: int = 0
 
 
 @dataclass
@@ -44,6 +48,13 @@ class TrainingLog:
     """Loss over the run: (step, loss averaged since the entry before)."""
 
     entries: list[tuple[int, float]] = field(default_factory=list)
+
+    def stagnant(self, patience: int) -> bool:
+        """Whether none of the last ``patience`` entries is lower than the best before them."""
+        losses = [loss for _, loss in self.entries]
+        if patience == 0 or len(losses) <= patience:
+            return False
+        return min(losses[-patience:]) >= min(losses[:-patience])
 
 
 def add_noise(signal: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
@@ -133,14 +144,14 @@ def train_parameter_network(
     checkpoint: Path | None = None,
     progress: Callable[[int, float], None] = lambda step, loss: None,
 ) -> TrainingLog:
-    """Trains an estimator in place; see :func:`_train` for resuming."""
+    """Trains an estimator in place; see :func:`optimise` for resuming."""
 
     def loss(rows: Tensor, generator: torch.Generator, share: float) -> Tensor:
         signal, conditions, target = batches(rows, generator)
         mean, sd = network(signal, conditions)
         return likelihood_loss(mean, sd, target, beta=max(0.0, 1.0 - 2.0 * share))
 
-    return _train(network, loss, voxels, settings, checkpoint, progress)
+    return optimise(network, loss, voxels, settings, checkpoint, progress)
 
 
 def train_signal_network(
@@ -150,27 +161,40 @@ def train_signal_network(
     checkpoint: Path | None = None,
     progress: Callable[[int, float], None] = lambda step, loss: None,
 ) -> TrainingLog:
-    """Trains the simulator's surrogate in place by least squares; see :func:`_train`."""
+    """Trains the simulator's surrogate in place by least squares; see :func:`optimise`."""
 
     def loss(rows: Tensor, generator: torch.Generator, share: float) -> Tensor:
         difference = network(voxels.values[rows]) - voxels.signal[rows]
         return (difference / network.signal_sd).square().mean()
 
-    return _train(network, loss, len(voxels), settings, checkpoint, progress)
+    return optimise(network, loss, len(voxels), settings, checkpoint, progress)
 
 
-def _train(
+def optimise(
     network: nn.Module,
     loss_of: Callable[[Tensor, torch.Generator, float], Tensor],
     voxels: int,
     settings: TrainingSettings,
-    checkpoint: Path | None,
-    progress: Callable[[int, float], None],
+    checkpoint: Path | None = None,
+    progress: Callable[[int, float], None] = lambda step, loss: None,
 ) -> TrainingLog:
-    """AdamW with a cosine schedule over random batches.
+    """Trains in place with AdamW and a cosine schedule over random batches.
 
-    With a checkpoint file the run continues where it was interrupted, with the same random
-    numbers, so that it ends with the same weights as an uninterrupted run.
+    Args:
+        network: all its parameters are trained.
+        loss_of: gives the loss of the voxels (rows), with a source of randomness and the share
+            of the training that is done.
+        voxels: how many there are to choose from.
+        settings: steps, rates and seed.
+        checkpoint: where the state is kept. The run continues from there with the same random
+            numbers, so that it ends with the same weights as an uninterrupted run.
+        progress: told the step and the loss at each entry of the log.
+
+    Returns:
+        The log.
+
+    Raises:
+        ValueError: the checkpoint is of a run with other settings.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     optimiser = torch.optim.AdamW(
@@ -192,10 +216,12 @@ def _train(
         optimiser.step()
         schedule.step()
         running.append(float(value.detach()))
-        if len(running) == 100 or step + 1 == settings.steps:
+        if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
             log.entries.append((step + 1, sum(running) / len(running)))
             progress(step + 1, log.entries[-1][1])
             running.clear()
+            if log.stagnant(settings.patience):
+                break
         if checkpoint is not None and (step + 1) % _CHECKPOINT_EVERY == 0:
             state = {
                 "settings": settings.__dict__,

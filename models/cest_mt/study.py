@@ -1,0 +1,155 @@
+"""One measured or simulated study: the voxels that train-by-fit learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from models.cest_mt.self_supervised import StudyVoxels
+from models.cest_mt.specification import AMIDE_3T, MT_3T, NetworkSpecification
+from models.cest_mt.training import add_noise
+from models.cest_mt.training_set import simulate_values
+
+MAPS = ("t1", "t2", "b0_shift", "b1_scale")
+SIGNALS = {MT_3T.name: "mt_signal", AMIDE_3T.name: "amide_signal"}
+_LEAST_SIGNAL = 0.1
+"""Voxels below this share of the 99th percentile of the M0 image are background."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The measurements of one subject on one grid.
+
+    Attributes:
+        signals: per network name, (..., images) magnitude images, M0 image first.
+        maps: T1 and T2 in ms, B0 shift in ppm, B1 scale, each (...).
+        mask: (...) voxels to analyse.
+        truth: true parameters where the study was simulated, each (...); else empty.
+    """
+
+    signals: Mapping[str, np.ndarray]
+    maps: Mapping[str, np.ndarray]
+    mask: np.ndarray
+    truth: Mapping[str, np.ndarray]
+
+    def voxels(
+        self, specification: NetworkSpecification, estimates: Mapping[str, np.ndarray]
+    ) -> StudyVoxels:
+        """The masked voxels of one protocol.
+
+        Args:
+            specification: of the network that is to learn them.
+            estimates: (...) maps that an earlier stage found.
+        """
+        maps = {**self.maps, **estimates}
+        columns = [maps[quantity.name][self.mask] for quantity in specification.conditions]
+        return StudyVoxels(
+            torch.from_numpy(self.signals[specification.name][self.mask].astype(np.float32)),
+            torch.from_numpy(np.stack(columns, axis=1).astype(np.float32)),
+        )
+
+
+def load_study(file: Path) -> Study:
+    """Reads a study from a NumPy archive.
+
+    Args:
+        file: ``.npz`` with ``mt_signal`` (..., 31) and, for the second stage, ``amide_signal``
+            (..., 31); ``t1`` and ``t2`` in ms, ``b0_shift`` in ppm, ``b1_scale``, and if wanted
+            ``mask``, all (...).
+
+    Returns:
+        The study; without a mask, the voxels with signal in the M0 image. Voxels with a value
+        that is not finite or not positive where it must be are left out.
+
+    Raises:
+        ValueError: an array is missing or has another shape, or relaxation times look like
+            seconds; says which and what to do.
+    """
+    with np.load(file) as arrays:
+        content = {name: arrays[name] for name in arrays.files}
+    missing = [name for name in ("mt_signal", *MAPS) if name not in content]
+    if missing:
+        raise ValueError(f"{file} lacks {', '.join(missing)}; see models.cest_mt.study.load_study")
+    grid = content["t1"].shape
+    signals = {network: content[name] for network, name in SIGNALS.items() if name in content}
+    images = {MT_3T.name: MT_3T.images, AMIDE_3T.name: AMIDE_3T.images}
+    for network, signal in signals.items():
+        if signal.shape != (*grid, images[network]):
+            raise ValueError(
+                f"{file}: {SIGNALS[network]} has shape {signal.shape}, the maps {grid}: expected "
+                f"{(*grid, images[network])}"
+            )
+    for name in (*MAPS, "mask"):
+        if name in content and content[name].shape != grid:
+            raise ValueError(f"{file}: {name} has shape {content[name].shape}, t1 has {grid}")
+    reference = signals[MT_3T.name][..., 0]
+    mask = reference > _LEAST_SIGNAL * np.nanpercentile(reference, 99)
+    if "mask" in content:
+        mask = content["mask"].astype(bool)
+    for values in (*signals.values(), *(content[name][..., None] for name in MAPS)):
+        mask = mask & np.isfinite(values).all(axis=-1)
+    for values in (content["t1"], content["t2"], *(signal[..., 0] for signal in signals.values())):
+        mask = mask & (values > 0)
+    if not mask.any():
+        raise ValueError(f"{file} holds no voxel that can be analysed")
+    for name in ("t1", "t2"):
+        if np.median(content[name][mask]) < MT_3T.conditions[1].lower / 4:
+            raise ValueError(f"{file}: {name} looks like seconds; give milliseconds")
+    return Study(signals, {name: content[name] for name in MAPS}, mask, {})
+
+
+def simulated_brain(shape: tuple[int, int, int], noise: float, seed: int) -> Study:
+    """A head-shaped study of white and grey matter with every map varying in space.
+
+    Tissue values are those of the literature (doi 10.1038/s42005-025-02063-8); each varies by
+    some percent from voxel to voxel beside the noise of the images, B0 and B1 vary smoothly.
+
+    Args:
+        shape: slices, rows, columns.
+        noise: standard deviation as a share of the voxel's largest image.
+        seed: of everything that is drawn.
+
+    Returns:
+        The study with its truth.
+    """
+    random = np.random.default_rng(seed)
+
+    def smooth(width: float) -> np.ndarray:
+        field = gaussian_filter(random.standard_normal(shape), width, mode="wrap")
+        field -= field.mean()
+        return field / field.std()
+
+    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")
+    mask = np.sum(np.square(axes), axis=0) < 0.9
+    white = smooth(3) > 0.1
+
+    def tissue(white_value: float, grey_value: float, spread: float) -> np.ndarray:
+        base = gaussian_filter(np.where(white, white_value, grey_value), 0.5)
+        return base * (1 + spread * smooth(1.5))
+
+    values = {
+        "mt_fraction": tissue(13.0, 6.0, 0.08),
+        "mt_exchange_rate": tissue(28.0, 40.0, 0.08),
+        "solute_fraction": tissue(0.22, 0.28, 0.1),
+        "solute_exchange_rate": tissue(220.0, 160.0, 0.1),
+        "t1": tissue(950.0, 1450.0, 0.04),
+        "t2": tissue(70.0, 95.0, 0.04),
+        "b0_shift": 0.08 * smooth(10),
+        "b1_scale": 1 + 0.08 * smooth(12),
+    }
+    generator = torch.Generator().manual_seed(seed)
+    signals = {}
+    for specification in (MT_3T, AMIDE_3T):
+        columns = [values[quantity.name][mask] for quantity in specification.varied]
+        drawn = torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))
+        signal = add_noise(simulate_values(specification, drawn), torch.tensor(noise), generator)
+        images = np.zeros((*shape, specification.images), np.float32)
+        images[mask] = signal.numpy()
+        signals[specification.name] = images
+    maps = {name: values.pop(name) for name in MAPS}
+    return Study(signals, maps, mask, values)
