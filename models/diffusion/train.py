@@ -2,7 +2,7 @@
 
 Slabs are made once and kept in the work folder; a checkpoint is written there every minute, and
 a run that finds one continues. The loss curve and sample maps are drawn beside it. Needs
-requirements-dev.txt (nilearn's tissue maps, dcm2niix, DIPY for masks) and the shared data.
+requirements-training.txt (tissue maps), requirements-dev.txt (dcm2niix, DIPY for masks) and the shared data.
 """
 
 from __future__ import annotations
