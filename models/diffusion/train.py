@@ -1,8 +1,9 @@
 """Train a prior and export it: ``python -m models.diffusion.train dti --minutes 30``.
 
 Slabs are made once and kept in the work folder; a checkpoint is written there every minute, and
-a run that finds one continues. The loss curve and sample maps are drawn beside it. Needs
-requirements-training.txt (tissue maps), requirements-dev.txt (dcm2niix, DIPY for masks) and the shared data.
+a run that finds one continues. The loss curve and sample maps are drawn beside it. Needs the
+shared data, requirements-dev.txt (dcm2niix, DIPY for masks) and requirements-training.txt
+(tissue maps).
 """
 
 from __future__ import annotations
