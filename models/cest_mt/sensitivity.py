@@ -16,7 +16,8 @@ from torch.autograd import forward_ad
 from models.cest_mt.pools import ExchangingPool, PoolModel
 from models.cest_mt.schedule import SaturationSchedule
 from models.cest_mt.signal import simulate
-from models.cest_mt.training_set import AMIDE_T2, MT_T2, sampled_before_excitation
+from models.cest_mt.specification import AMIDE, SEMISOLID
+from models.cest_mt.training_set import sampled_before_excitation
 
 MT_PARAMETERS = ("mt_fraction", "mt_exchange_rate")
 SOLUTE_PARAMETERS = ("solute_fraction", "solute_exchange_rate")
@@ -122,8 +123,8 @@ def _signal(schedule: SaturationSchedule, tissue: Tissue, values: Tensor) -> Ten
         water_t1=t1,
         water_t2=t2,
         solutes=(
-            ExchangingPool(solute_fraction / 100, solute_rate, t1, AMIDE_T2, tissue.solute_shift),
+            ExchangingPool(solute_fraction / 100, solute_rate, t1, AMIDE.t2, tissue.solute_shift),
         ),
-        mt=ExchangingPool(mt_fraction / 100, mt_rate, t1, MT_T2, 0.0),
+        mt=ExchangingPool(mt_fraction / 100, mt_rate, t1, SEMISOLID.t2, 0.0),
     )
     return simulate(sampled_before_excitation(schedule), pools, dtype=torch.float64)[0]

@@ -30,15 +30,32 @@ class Range:
 
 
 @dataclass(frozen=True)
+class FixedPool:
+    """What is not estimated of an exchanging pool.
+
+    Attributes:
+        shift: chemical shift relative to water, ppm of the protocol's field strength.
+        t2: s.
+        t1: s; that of water where it is None.
+    """
+
+    shift: float
+    t2: float
+    t1: float | None = None
+
+
+@dataclass(frozen=True)
 class NetworkSpecification:
-    """One network: its protocol, inputs, parameters and size.
+    """One network: its protocol, pools, inputs, parameters and size.
 
     Attributes:
         name: folder under ``networks/``.
-        protocol: name of the saturation schedule (``protocols/<name>.yaml``).
+        protocol: name of the saturation schedule (``protocols/<name>.yaml``), or a path.
         images: number of images of the schedule, M0 image included where it has one.
         conditions: maps that the network takes beside the signal.
         parameters: what it is for; reported with standard deviations.
+        solute: constants of the CEST pool, for ``solute_fraction`` and its rate, or None.
+        semisolid: constants of the semisolid pool, for ``mt_fraction`` and its rate, or None.
         nuisances: properties of the voxel that no map gives. They are drawn at random in
             training and estimated beside the parameters, for the signal residual only.
         references: publications of the method.
@@ -51,6 +68,8 @@ class NetworkSpecification:
     images: int
     conditions: tuple[Range, ...]
     parameters: tuple[Range, ...]
+    solute: FixedPool | None = None
+    semisolid: FixedPool | None = None
     nuisances: tuple[Range, ...] = ()
     references: tuple[str, ...] = ()
     width: int = 256
@@ -76,12 +95,28 @@ MT_EXCHANGE_RATE = Range("mt_exchange_rate", "/s", 0.0, 100.0)
 SOLUTE_FRACTION = Range("solute_fraction", "%", 0.0, 1.0)
 SOLUTE_EXCHANGE_RATE = Range("solute_exchange_rate", "/s", 0.0, 500.0)
 
+SEMISOLID = FixedPool(shift=0.0, t2=40e-6)
+"""A Lorentzian line that stands for a super-Lorentzian of 10 µs, as published
+(doi 10.1038/s42005-025-02063-8)."""
+
+AMIDE = FixedPool(shift=3.5, t2=40e-3)
+"""Amide protons, as published (doi 10.1038/s42005-025-02063-8)."""
+
+LARGININE_AMINE = FixedPool(shift=3.0 * 2.89 / 2.99967, t2=40e-3, t1=2.8)
+"""Amine protons of L-arginine, as published (doi 10.1038/s41596-025-01152-w).
+
+The published sequence was written for 127.7153 MHz (2.99967 T), so that its 3 ppm are 383.1 Hz,
+but the published analysis puts the amine at 3 ppm of the scanner's 2.89 T, 369.1 Hz. Both
+frequencies are kept; with one field for both, every fraction comes out 4 % of range too low.
+"""
+
 MT_3T = NetworkSpecification(
     name="mt_3t",
     protocol="mrf_mt_3t",
     images=31,
     conditions=(T1, T2, B0_SHIFT, B1_SCALE),
     parameters=(MT_FRACTION, MT_EXCHANGE_RATE),
+    semisolid=SEMISOLID,
     references=("doi:10.1038/s42005-025-02063-8", "doi:10.1038/s41551-021-00809-7"),
 )
 """Semisolid MT of tissue at 3 T."""
@@ -92,6 +127,8 @@ AMIDE_3T = NetworkSpecification(
     images=31,
     conditions=(T1, T2, B0_SHIFT, B1_SCALE, MT_FRACTION, MT_EXCHANGE_RATE),
     parameters=(SOLUTE_FRACTION, SOLUTE_EXCHANGE_RATE),
+    solute=AMIDE,
+    semisolid=SEMISOLID,
     references=("doi:10.1038/s42005-025-02063-8", "doi:10.1038/s41551-021-00809-7"),
 )
 """Amide protons of tissue at 3 T, given the semisolid pool."""
@@ -105,6 +142,7 @@ LARGININE_3T = NetworkSpecification(
         Range("solute_fraction", "%", 0.01, 0.35),
         Range("solute_exchange_rate", "/s", 50.0, 1450.0),
     ),
+    solute=LARGININE_AMINE,
     nuisances=(
         Range("t1", "ms", 2700.0, 3100.0),
         Range("t2", "ms", 400.0, 1300.0),

@@ -20,26 +20,7 @@ from models.cest_mt.schedule import (
     load_schedule,
 )
 from models.cest_mt.signal import simulate
-from models.cest_mt.specification import NetworkSpecification, Range
-
-MT_T2 = 40e-6
-"""T2 of the semisolid pool in s: a Lorentzian that stands for a super-Lorentzian of 10 µs."""
-
-AMIDE_SHIFT = 3.5
-AMIDE_T2 = 40e-3
-"""Shift (ppm) and T2 (s) of the amide pool (doi 10.1038/s42005-025-02063-8)."""
-
-LARGININE_T1 = 2.8
-LARGININE_T2 = 40e-3
-"""T1 and T2 (s) of the L-arginine amine pool (doi 10.1038/s41596-025-01152-w)."""
-
-LARGININE_SHIFT = 3.0 * 2.89 / 2.99967
-"""Shift of the L-arginine amine pool in ppm of the schedule's 2.99967 T.
-
-The published sequence was written for 127.7153 MHz, so that its 3 ppm are 383.1 Hz, but the
-published analysis puts the amine at 3 ppm of the scanner's 2.89 T, 369.1 Hz. Both frequencies
-are kept as they were; with one field for both, every fraction comes out 4 % of range too low.
-"""
+from models.cest_mt.specification import FixedPool, NetworkSpecification, Range
 
 _TISSUE_SHARE = 0.5
 _TISSUE = {
@@ -59,7 +40,7 @@ _TILE = 4096
 
 _PHYSICS = (
     *("training_set", "signal", "evolution", "generator", "spin_lock", "propagator"),
-    *("pools", "lineshape", "protocol_file", "schedule"),
+    *("pools", "lineshape", "protocol_file", "schedule", "specification"),
 )
 """Modules that decide a simulated signal: a change of any makes cached sets void."""
 
@@ -128,28 +109,25 @@ def pools_of(specification: NetworkSpecification, values: Tensor) -> PoolModel:
     """
     column = {quantity.name: values[:, i] for i, quantity in enumerate(specification.varied)}
     t1, t2 = column["t1"] / 1000, column["t2"] / 1000
-    solutes: tuple[ExchangingPool, ...] = ()
-    mt = None
-    if "solute_fraction" in column:
-        amide = "mt_fraction" in column
-        solutes = (
-            ExchangingPool(
-                fraction=column["solute_fraction"] / 100,
-                exchange_rate=column["solute_exchange_rate"],
-                t1=t1 if amide else LARGININE_T1,
-                t2=AMIDE_T2 if amide else LARGININE_T2,
-                shift=AMIDE_SHIFT if amide else LARGININE_SHIFT,
-            ),
+
+    def pool(constants: FixedPool | None, name: str) -> ExchangingPool | None:
+        if constants is None:
+            return None
+        return ExchangingPool(
+            fraction=column[f"{name}_fraction"] / 100,
+            exchange_rate=column[f"{name}_exchange_rate"],
+            t1=t1 if constants.t1 is None else constants.t1,
+            t2=constants.t2,
+            shift=constants.shift,
         )
-    if "mt_fraction" in column:
-        mt = ExchangingPool(
-            fraction=column["mt_fraction"] / 100,
-            exchange_rate=column["mt_exchange_rate"],
-            t1=t1,
-            t2=MT_T2,
-            shift=0.0,
-        )
-    return PoolModel(water_t1=t1, water_t2=t2, solutes=solutes, mt=mt)
+
+    solute = pool(specification.solute, "solute")
+    return PoolModel(
+        water_t1=t1,
+        water_t2=t2,
+        solutes=() if solute is None else (solute,),
+        mt=pool(specification.semisolid, "mt"),
+    )
 
 
 def sampled_before_excitation(schedule: SaturationSchedule) -> SaturationSchedule:
