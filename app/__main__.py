@@ -10,6 +10,7 @@ from pathlib import Path
 
 from app.interruption import hold_back
 from app.result_file import ExitStatus
+from app.supervision import Worker
 from operators.vocabulary.version import VERSION
 
 # Only what is light is imported above: --help, inspect and configuration errors answer at
@@ -80,13 +81,17 @@ def _analyse(arguments: Sequence[str]) -> int:
     _add_configuration(parser)
     options = parser.parse_args(arguments)
     hold_back()
-
-    from app.order import UsageError, analyse
-
+    # It loads libraries of its own until it is given the job, and the heavy ones after that.
+    worker = Worker()
     try:
-        return analyse(options)
-    except UsageError as error:
-        return _refuse(error.problems)
+        from app.order import UsageError, analyse
+
+        try:
+            return analyse(options, worker)
+        except UsageError as error:
+            return _refuse(error.problems)
+    finally:
+        worker.end()
 
 
 def _inspect(arguments: Sequence[str]) -> int:

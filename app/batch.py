@@ -1,4 +1,4 @@
-"""Analyses one study folder: keeps watch over the worker that does it, then publishes.
+"""Analyses one study folder: has a worker do it, then publishes what came of it.
 
 The graph runs in a worker process, so that whatever happens to it (a crash in native code, an
 end by the out-of-memory killer, an interruption) this process still states a true result.
@@ -7,36 +7,29 @@ end by the out-of-memory killer, an interruption) this process still states a tr
 from __future__ import annotations
 
 import logging
-import os
-import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from app.interruption import INTERRUPTIONS, await_next
 from app.job import Job
 from app.logs import describe_fault
 from app.result_file import ExitStatus, ResultFile
 from app.result_folder import ResultFolder
 from app.run_report import failure
+from app.supervision import Interrupted, Worker
 
 _LOG = logging.getLogger(__name__)
 
-# Holoscan asks for 32 MB; threads take the limit that their process was started with.
-_STACK_BYTES = 32 * 1024 * 1024
 
-
-def run_batch(output: Path, order: Callable[[ResultFolder], Job]) -> ResultFile:
+def run_batch(output: Path, worker: Worker, order: Callable[[ResultFolder], Job]) -> ResultFile:
     """Analyse a study and publish what came of it.
 
-    Interruptions must be held back (``app.interruption``) when this is called. They end the
-    worker, leave a failed result and are told by ``exit_status``; they wait while files are
-    being published.
+    Interruptions end the worker, leave a failed result and are told by ``exit_status``; they
+    wait while files are being published.
 
     Args:
         output: result folder.
+        worker: idle, takes the job.
         order: makes the job, given the folder in which the worker may write.
 
     Returns:
@@ -48,7 +41,7 @@ def run_batch(output: Path, order: Callable[[ResultFolder], Job]) -> ResultFile:
     """
     with ResultFolder(output) as folder:
         job = order(folder)
-        result = _supervise(job)
+        result = _run(job, worker)
         try:
             folder.publish(result)
         except (OSError, ValueError) as error:
@@ -58,42 +51,19 @@ def run_batch(output: Path, order: Callable[[ResultFolder], Job]) -> ResultFile:
     return result
 
 
-def _supervise(job: Job) -> ResultFile:
-    """Run the worker to its end, or end it."""
-    _raise_stack_limit()
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "app.worker", str(os.getpid())],
-        stdin=subprocess.PIPE,
-        cwd=Path(__file__).resolve().parents[1],
-        # A session of its own, so that it can be ended with every process that it started.
-        start_new_session=True,
-    )
-    assert worker.stdin is not None
+def _run(job: Job, worker: Worker) -> ResultFile:
+    """The worker's result, or one that says why there is none."""
     try:
-        with worker.stdin as order:
-            order.write(job.model_dump_json().encode())
-    except BrokenPipeError:
-        _LOG.error("the worker ended before it took the job")
-    while worker.poll() is None:
-        received = await_next()
-        if received in INTERRUPTIONS and worker.poll() is None:
-            os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait()
-            return failure(job, 128 + received, f"interrupted by {received.name}")
+        status = worker.work(job.model_dump_json().encode())
+    except Interrupted as interrupted:
+        return failure(job, 128 + interrupted.by, str(interrupted))
     result = ResultFile.read(job.result)
-    if worker.returncode == 0 and result is not None:
+    if status == 0 and result is not None:
         return result
-    native = _tail(job.native_output)
+    native = _last_words(job.native_output)
     if native:
         _LOG.error("last words of the worker's libraries:\n%s", native)
-    return failure(job, ExitStatus.FAULT, _why_it_ended(worker.returncode))
-
-
-def _raise_stack_limit() -> None:
-    now, most = resource.getrlimit(resource.RLIMIT_STACK)
-    unlimited = resource.RLIM_INFINITY
-    if now != unlimited and now < _STACK_BYTES and (most == unlimited or most >= _STACK_BYTES):
-        resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, most))
+    return failure(job, ExitStatus.FAULT, _why_it_ended(status))
 
 
 def _why_it_ended(status: int) -> str:
@@ -104,8 +74,12 @@ def _why_it_ended(status: int) -> str:
     return f"the worker process was ended by {name}{hint}"
 
 
-def _tail(file: Path, lines: int = 20) -> str:
+def _last_words(file: Path, lines: int = 20) -> str:
+    """The end of what libraries printed; of a crash its beginning, where the innermost call is."""
     try:
-        return "\n".join(file.read_text(errors="replace").splitlines()[-lines:])
+        said = file.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return ""
+    crashes = [number for number, line in enumerate(said) if line.startswith("Fatal Python error")]
+    first = crashes[-1] if crashes else max(0, len(said) - lines)
+    return "\n".join(said[first : first + lines])

@@ -16,6 +16,7 @@ from app.result_file import FILE_NAME, ExitStatus, ResultFile, RunStatus
 from app.result_folder import FolderInUseError, ResultFolder
 from app.run_report import versions
 from app.settings_file import ConfigurationError, nearest_name, read_settings
+from app.supervision import Worker
 from operators.inference.onnx_session import cuda_devices
 
 
@@ -31,10 +32,11 @@ class UsageError(ValueError):
         super().__init__("\n".join(problems))
 
 
-def analyse(options: argparse.Namespace) -> int:
+def analyse(options: argparse.Namespace, worker: Worker) -> int:
     """Analyse one study as the command line says.
 
     Args:
+        worker: idle, does the work.
         options: input, output, model, workdir, pipeline, device, config, overrides.
 
     Returns:
@@ -74,7 +76,7 @@ def analyse(options: argparse.Namespace) -> int:
         )
 
     try:
-        result = run_batch(options.output, order)
+        result = run_batch(options.output, worker, order)
     except FolderInUseError as error:
         raise UsageError(str(error)) from None
     except OSError as error:

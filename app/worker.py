@@ -30,7 +30,10 @@ def main() -> None:
     """Take the job, run it, write its result."""
     _end_with(parent=int(sys.argv[1]))
     let_through()
-    job = Job.model_validate_json(sys.stdin.buffer.read())
+    order = sys.stdin.buffer.read()
+    if not order:  # there is nothing to do after all
+        return
+    job = Job.model_validate_json(order)
     _move_native_output_aside(job)
     set_up_logging()
     result = _run(job)
