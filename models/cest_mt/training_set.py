@@ -218,5 +218,6 @@ def _fingerprint(specification: NetworkSpecification, values: Tensor) -> str:
     digest = hashlib.sha256(values.numpy().tobytes())
     for source in _PHYSICS:
         digest.update(Path(__file__).with_name(f"{source}.py").read_bytes())
-    digest.update(builtin_schedules()[specification.protocol].read_bytes())
+    protocol = builtin_schedules().get(specification.protocol, Path(specification.protocol))
+    digest.update(protocol.read_bytes())
     return digest.hexdigest()[:16]
