@@ -39,8 +39,8 @@ the means of the literature lie well inside (doi 10.1038/s42005-025-02063-8)."""
 _TILE = 4096
 
 _PHYSICS = (
-    *("training_set", "signal", "evolution", "generator", "spin_lock", "propagator"),
-    *("pools", "lineshape", "protocol_file", "schedule", "specification"),
+    *("training_set", "signal", "evolution", "generator", "spin_lock", "propagator", "cycles"),
+    *("pools", "lineshape", "protocol_file", "pulseq", "schedule", "specification"),
 )
 """Modules that decide a simulated signal: a change of any makes cached sets void."""
 
