@@ -17,7 +17,7 @@ from app.result_folder import FolderInUseError, ResultFolder
 from app.run_report import versions
 from app.settings_file import ConfigurationError, nearest_name, read_settings
 from app.supervision import Worker
-from operators.inference.onnx_session import cuda_devices
+from operators.inference.onnx_network import cuda_devices
 
 
 class UsageError(ValueError):

@@ -8,7 +8,7 @@ from models.cest_mt.schedule import Analysis, SaturationSchedule
 from operators.inference.bundle import Bundle
 from operators.inference.fingerprint import analyse_fingerprint
 from operators.inference.network_choice import choose_networks
-from operators.inference.onnx_session import Device
+from operators.inference.onnx_network import Device
 from operators.inference.settings import CestMtSettings
 from operators.inference.wasabi import analyse_wasabi
 from operators.inference.z_spectrum import analyse_z_spectrum

@@ -8,7 +8,7 @@ from monai.deploy.core import Fragment, Model, Operator, OperatorSpec
 
 from operators.inference.cest_mt import PIPELINE, cest_mt_outcome
 from operators.inference.onnx_model import OnnxModel
-from operators.inference.onnx_session import Device, check_device
+from operators.inference.onnx_network import Device, check_device
 from operators.inference.settings import CestMtSettings
 
 

@@ -17,7 +17,8 @@ from operators.inference.bundle import Bundle
 from operators.inference.cest_mt_findings import VoxelEstimates, at_bound, estimate_findings
 from operators.inference.condition_maps import ConditionMap, condition_map
 from operators.inference.network_choice import SIGNAL, Networks, choose_networks
-from operators.inference.onnx_session import CHUNK_VOXELS, Device, OnnxSession
+from operators.inference.onnx_network import Device
+from operators.inference.onnx_session import CHUNK_VOXELS, OnnxSession
 from operators.inference.saturation_signals import left_out, read_signals
 from operators.inference.segments import at_bound_region, brain_of, regions, tissue_regions
 from operators.inference.settings import CestMtSettings

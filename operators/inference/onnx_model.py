@@ -12,7 +12,8 @@ from typing import Any
 from monai.deploy.core import Model
 
 from operators.inference.bundle import Bundle, find_bundles, is_bundle, read_bundle
-from operators.inference.onnx_session import Device, OnnxSession
+from operators.inference.onnx_network import Device
+from operators.inference.onnx_session import OnnxSession
 
 
 class OnnxModel(Model):

@@ -23,7 +23,7 @@ from application_process import (
 
 from app.config import DEFAULT_MODELS
 from app.result_file import RunStatus
-from operators.inference.onnx_session import cuda_devices
+from operators.inference.onnx_network import cuda_devices
 
 
 @pytest.fixture(scope="module")

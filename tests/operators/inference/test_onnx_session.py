@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 from toy_bundles import doubling
 
-from operators.inference import onnx_session
+from operators.inference import onnx_network
 from operators.inference.bundle import BundleError, read_bundle
 from operators.inference.cores import available_cores
-from operators.inference.onnx_session import (
-    CHUNK_VOXELS,
+from operators.inference.onnx_network import (
     DeviceUnavailableError,
-    OnnxSession,
     check_installation,
     cuda_devices,
 )
+from operators.inference.onnx_session import CHUNK_VOXELS, OnnxSession
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_without_a_device_auto_takes_the_cpu_and_cuda_raises(tmp_path):
 @pytest.mark.skipif(cuda_devices() > 0, reason="needs a machine without CUDA libraries")
 def test_a_silent_fallback_of_onnx_runtime_is_noticed(tmp_path, monkeypatch):
     """A driver with a device, but no CUDA libraries: ONNX Runtime takes the CPU, in silence."""
-    monkeypatch.setattr(onnx_session, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(onnx_network, "cuda_devices", lambda: 1)
     bundle = read_bundle(doubling(tmp_path / "double"))
     session = OnnxSession(bundle, "auto")
     assert session.provider == "CPUExecutionProvider"
