@@ -1,0 +1,125 @@
+"""CUDA beside the CPU: every network that ships, its answers and its time.
+
+``python -m benchmarks.gpu`` prints what ONNX Runtime offers, then for every network the largest
+difference between its answers on CUDA and on the CPU, as a share of the span of each output's
+value range and beside the tolerance of its metadata, and the time of both. Exit status 1 where a
+network exceeds its tolerance; without a CUDA device it says so and ends with 0.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from operators.inference.bundle import Bundle, find_bundles, read_bundle
+from operators.inference.onnx_network import OnnxNetwork, check_installation, cuda_devices
+
+_MODELS = Path(__file__).resolve().parents[1] / "models"
+_VOXELS = 500_000
+_SLICES = 16
+_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One network on both devices.
+
+    Attributes:
+        network: its name.
+        deviation: largest difference, as a share of the span of the output's value range.
+        tolerance: what the metadata allow.
+        cpu: seconds on the CPU.
+        cuda: seconds on CUDA, with the transfers to and from the device.
+        size: what was computed.
+    """
+
+    network: str
+    deviation: float
+    tolerance: float
+    cpu: float
+    cuda: float
+    size: str
+
+    @property
+    def agrees(self) -> bool:
+        """Whether CUDA gives what the CPU gives; false where it gives no number."""
+        return self.deviation <= self.tolerance
+
+
+def main() -> int:
+    """Print the tables; returns the exit status."""
+    print(check_installation(), "offers", ", ".join(onnxruntime.get_available_providers()))
+    if cuda_devices() == 0:
+        print("skipped: the NVIDIA driver offers no CUDA device")
+        return 0
+    comparisons = [compare(read_bundle(folder)) for folder in find_bundles(_MODELS)]
+    heads = (
+        ("size", 24),
+        ("CPU s", 9),
+        ("CUDA s", 9),
+        ("ratio", 7),
+        ("deviation", 11),
+        ("allowed", 9),
+    )
+    print(f"{'network':24}" + "".join(f"{head:>{width}}" for head, width in heads))
+    for one in comparisons:
+        print(
+            f"{one.network:24}{one.size:>24}{one.cpu:9.3f}{one.cuda:9.3f}{one.cpu / one.cuda:7.1f}"
+            f"{one.deviation:11.1e}{one.tolerance:9.0e}{'' if one.agrees else '  TOO FAR'}"
+        )
+    return 0 if all(one.agrees for one in comparisons) else 1
+
+
+def compare(bundle: Bundle) -> Comparison:
+    """Run a network on both devices with its golden inputs, repeated to a useful size.
+
+    Args:
+        bundle: with golden values.
+
+    Raises:
+        DeviceUnavailableError: CUDA cannot run it.
+    """
+    metadata = bundle.metadata
+    if bundle.golden is None or metadata.golden is None:
+        raise ValueError(f"bundle {metadata.name} has no golden values to compare with")
+    with np.load(bundle.golden) as golden:
+        inputs = {name: golden[f"input_{name}"] for name in metadata.inputs}
+    batch = len(next(iter(inputs.values())))
+    voxelwise = all(len(described.shape) == 2 for described in metadata.inputs.values())
+    repeats = -(-(_VOXELS if voxelwise else _SLICES) // batch)
+    inputs = {name: np.concatenate([value] * repeats) for name, value in inputs.items()}
+    cpu, cuda = OnnxNetwork(bundle, "cpu"), OnnxNetwork(bundle, "cuda")
+    expected, found = cpu.run(inputs), cuda.run(inputs)
+    deviation = max(
+        float(np.abs(found[name] - expected[name]).max()) / (high - low)
+        for name, described in metadata.outputs.items()
+        for low, high in [described.value_range]
+    )
+    shape = next(iter(expected.values())).shape
+    return Comparison(
+        metadata.name,
+        deviation,
+        metadata.golden.tolerance["cuda"],
+        _best(lambda: cpu.run(inputs)),
+        _best(lambda: cuda.run(inputs)),
+        f"{shape[0]:,} voxels" if voxelwise else "x".join(map(str, shape)),
+    )
+
+
+def _best(task: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_REPEATS):
+        began = time.perf_counter()
+        task()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
