@@ -24,6 +24,7 @@ _MODELS = Path(__file__).resolve().parents[1] / "models"
 _VOXELS = 500_000
 _SLICES = 16
 _REPEATS = 5
+_ROW = "{:24}{:>24}{:>9}{:>9}{:>7}{:>11}{:>9}"
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,11 @@ def main() -> int:
         print("skipped: the NVIDIA driver offers no CUDA device")
         return 0
     comparisons = [compare(read_bundle(folder)) for folder in find_bundles(_MODELS)]
-    heads = (
-        ("size", 24),
-        ("CPU s", 9),
-        ("CUDA s", 9),
-        ("ratio", 7),
-        ("deviation", 11),
-        ("allowed", 9),
-    )
-    print(f"{'network':24}" + "".join(f"{head:>{width}}" for head, width in heads))
+    print(_ROW.format("network", "size", "CPU s", "CUDA s", "ratio", "deviation", "allowed"))
     for one in comparisons:
-        print(
-            f"{one.network:24}{one.size:>24}{one.cpu:9.3f}{one.cuda:9.3f}{one.cpu / one.cuda:7.1f}"
-            f"{one.deviation:11.1e}{one.tolerance:9.0e}{'' if one.agrees else '  TOO FAR'}"
-        )
+        times = f"{one.cpu:.3f}", f"{one.cuda:.3f}", f"{one.cpu / one.cuda:.1f}"
+        shares = f"{one.deviation:.1e}", f"{one.tolerance:.0e}"
+        print(_ROW.format(one.network, one.size, *times, *shares), "" if one.agrees else "TOO FAR")
     return 0 if all(one.agrees for one in comparisons) else 1
 
 
