@@ -89,19 +89,27 @@ class Series:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One received object; ``path`` is relative to the spool."""
+    """One received object.
 
+    Attributes:
+        path: relative to the spool.
+        transport: "dimse", "stow" or "folder".
+        conflicting: another object came before it under the same SOP Instance UID.
+    """
+
+    path: str
     sop_instance_uid: str
     sop_class_uid: str
     series_instance_uid: str
     study_instance_uid: str
     collection: str
     generation: int
-    path: str
     bytes: int
     calling_ae: str
     called_ae: str
     address: str
+    transport: str
+    conflicting: bool
     received: float
 
 

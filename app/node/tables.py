@@ -67,17 +67,20 @@ SERIES = Table(
 OBJECTS = Table(
     "objects",
     METADATA,
-    Column("sop_instance_uid", _UID, primary_key=True),
+    # Relative to the spool. Another object under the same SOP Instance UID has another path.
+    Column("path", String(255), primary_key=True),
+    Column("sop_instance_uid", _UID, nullable=False, index=True),
     Column("sop_class_uid", _UID, nullable=False),
     Column("series_instance_uid", _UID, nullable=False, index=True),
     Column("study_instance_uid", _UID, nullable=False, index=True),
     Column("collection", _KEY, nullable=False),
     Column("generation", Integer, nullable=False),
-    _text("path"),
     Column("bytes", BigInteger, nullable=False),
     Column("calling_ae", String(64), nullable=False, default=""),
     Column("called_ae", String(64), nullable=False, default=""),
     Column("address", String(64), nullable=False, default=""),
+    Column("transport", String(8), nullable=False, default=""),
+    Column("conflicting", Boolean, nullable=False, default=False),
     _time("received"),
     Index("objects_by_collection", "collection", "generation"),
 )
