@@ -17,8 +17,8 @@ from operators.results.series_plan import ResultPlan
 from operators.results.value_text import long_string, short_text
 from operators.vocabulary.quantity import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME
 from operators.vocabulary.result import Algorithm
+from operators.vocabulary.version import MANUFACTURER
 
-MANUFACTURER = "QuantMAP"
 # No unit is numbered: the attribute is Type 1 in enhanced objects and may not be empty.
 DEVICE_SERIAL_NUMBER = "none"
 

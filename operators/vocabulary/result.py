@@ -10,7 +10,9 @@ from pydicom.sr.coding import Code
 
 from operators.vocabulary.acquisition import Protocol, SourceSeries
 from operators.vocabulary.finding import Finding
-from operators.vocabulary.quantity import QuantityMap
+from operators.vocabulary.quantity import QUANTITIES, QuantityMap
+from operators.vocabulary.study_segmentation import SegmentMaker
+from operators.vocabulary.tracts import Connectivity, TrackSet
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,27 @@ class Segment:
         category: segmented property category (SCT).
         type: segmented property type (SCT or 99QUANTMAP).
         volume: uint8 0/1, (slices, rows, columns), LPS affine in mm.
+        maker: who drew it, where it came with the study; None where the pipeline made it.
     """
 
     name: str
     category: Code
     type: Code
     volume: hd.Volume
+    maker: SegmentMaker | None = None
+
+
+@dataclass(frozen=True)
+class SegmentPair:
+    """Two segments to compare, such as a lesion and the tissue across the midline.
+
+    Attributes:
+        segment: name of the segment of interest.
+        reference: name of the segment that it is compared with.
+    """
+
+    segment: str
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +81,16 @@ class Measurement:
     median: float
     percentile_5: float
     percentile_95: float
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Mean of a map over one segment, divided by its mean over another."""
+
+    segment: str
+    reference: str
+    quantity: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -96,6 +123,10 @@ class PipelineResult:
         further_sources: other series used (T1, T2, B0, B1 maps).
         timings: seconds per step, by name.
         protocol: how the source was acquired, where results should state it (b-values).
+        pairs: segments whose means are set in relation.
+        tracks: what was tracked through the fitted field, where asked for.
+        connectivity: which segments the tracks connect, for each parcellation of the study.
+        region_sources: Segmentations of the study that segments were taken from.
     """
 
     pipeline: str
@@ -108,6 +139,10 @@ class PipelineResult:
     further_sources: tuple[SourceSeries, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
     protocol: Protocol | None = None
+    pairs: tuple[SegmentPair, ...] = ()
+    tracks: TrackSet | None = None
+    connectivity: tuple[Connectivity, ...] = ()
+    region_sources: tuple[SourceSeries, ...] = ()
 
     def measurements(self) -> tuple[Measurement, ...]:
         """Statistics of every map over every segment that holds a voxel."""
@@ -117,6 +152,29 @@ class PipelineResult:
             if segment.volume.array.any()
             for quantity_map in self.maps
         )
+
+    def ratios(self) -> tuple[Ratio, ...]:
+        """Ratio of the means of each pair of segments, for each map to which a ratio applies.
+
+        It does not apply to quantities that can be negative (a shift, an asymmetry), whose zero
+        is no absence, nor where the reference has a mean of zero.
+        """
+        return ratios_of(self.measurements(), self.pairs)
+
+
+def ratios_of(
+    measurements: tuple[Measurement, ...], pairs: tuple[SegmentPair, ...]
+) -> tuple[Ratio, ...]:
+    """The ratios of `PipelineResult.ratios` from its measurements."""
+    means = {(one.segment, one.quantity): one.mean for one in measurements}
+    return tuple(
+        Ratio(pair.segment, pair.reference, quantity, mean / means[pair.reference, quantity])
+        for pair in pairs
+        for (segment, quantity), mean in means.items()
+        if segment == pair.segment
+        and QUANTITIES[quantity].valid_range[0] >= 0
+        and means.get((pair.reference, quantity), 0.0) > 0
+    )
 
 
 def measure(quantity_map: QuantityMap, segment: Segment) -> Measurement:

@@ -9,6 +9,7 @@ from operators.vocabulary.acquisition import Acquisition, SeriesKind
 from operators.vocabulary.finding import Finding
 from operators.vocabulary.refusal import Refusal
 from operators.vocabulary.result import PipelineResult
+from operators.vocabulary.study_segmentation import StudySegmentation
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,17 @@ class SeriesSummary:
 
 @dataclass(frozen=True)
 class AcquiredStudy:
-    """The whole input, in order: what can be analysed, what was refused, what was skipped."""
+    """The whole input, in order: what can be analysed, what was refused, what was skipped.
+
+    Segmentations that came with the study lie beside the acquisitions: they are measured on the
+    maps of every pipeline, whichever acquisition these come from.
+    """
 
     acquisitions: tuple[Acquisition, ...]
     refusals: tuple[Refusal, ...]
     series: tuple[SeriesSummary, ...]
     skipped: tuple[SkippedFile, ...]
+    segmentations: tuple[StudySegmentation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,8 @@ class WrittenObject:
     Attributes:
         path: relative to the result folder.
         kind: "parametric map", "viewer image", "segmentation", "measurement report",
-            "colour map", "summary page", "summary picture".
+            "colour map", "summary page", "summary picture", "tractogram",
+            "tractogram exchange file", "connectivity table".
         sop_class_uid, sop_instance_uid, series_instance_uid: of a DICOM object; "" otherwise.
         quantity: name of the quantity for maps; "" otherwise.
         findings: what was changed in this object to fit its format (clamped values).

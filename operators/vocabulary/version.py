@@ -1,3 +1,4 @@
-"""The version of the software that results state; the same as in ``pyproject.toml``."""
+"""Maker and version of the software that results state; the latter as in ``pyproject.toml``."""
 
+MANUFACTURER = "QuantMAP"
 VERSION = "0.1.0"
