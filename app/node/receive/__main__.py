@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from app.interruption import let_through
 from app.logs import set_up_logging
 from app.node.receive.channel import Reporter
 from app.node.receive.command import Service
@@ -43,6 +44,7 @@ def main() -> None:
     """Fork the serving processes and replace them until told to end."""
     listening_descriptor, channel_descriptor, folder = sys.argv[1:]
     settings = ReceiveSettings.model_validate_json(sys.stdin.buffer.read())
+    let_through()  # the node holds interruptions back, and this process inherited that
     set_up_logging()
     listening = socket.socket(fileno=int(listening_descriptor))
     channel = socket.socket(fileno=int(channel_descriptor))
