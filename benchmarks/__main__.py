@@ -10,6 +10,7 @@ from benchmarks.table import print_table
 NAMES = (
     "start",
     "ingest",
+    "node_receive",
     "results",
     "cest_inference",
     "cest_simulator",

@@ -32,7 +32,7 @@ def run() -> list[Row]:
     series = source / "dwi_philips_classic" / "dicom"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "series")
-        _write_slices(series, folder)
+        write_slices(series, folder)
         files = sorted(folder.iterdir())
         ours = _seconds(lambda: _ours(folder))
         peers: list[tuple[str, Callable[[], object]]] = [
@@ -56,7 +56,7 @@ def _seconds(read: Callable[[], object]) -> float:
     return min(times)
 
 
-def _write_slices(series: Path, folder: Path) -> None:
+def write_slices(series: Path, folder: Path) -> None:
     """Numbered volume by volume, without which dicom2nifti finds files missing."""
     folder.mkdir()
     original = [pydicom.dcmread(path) for path in sorted(series.rglob("*")) if _is_dicom(path)]

@@ -233,8 +233,11 @@ class IncomingObject:
         if len(self._buffer) >= _BUFFER_BYTES:
             self._flush()
 
-    def commit(self) -> Arrival:
+    def commit(self, study_instance_uid: str | None = None) -> Arrival:
         """Put the object in its place; when this returns it survives a loss of power.
+
+        Args:
+            study_instance_uid: of the study to which it must belong, where one was named.
 
         Raises:
             UnreadableObject: it does not say which object it is.
@@ -243,7 +246,7 @@ class IncomingObject:
         """
         try:
             identity = self._identity()
-            self._check(identity)
+            self._check(identity, study_instance_uid)
             self._flush()
             assert self._file is not None
             self._write_length()
@@ -271,7 +274,9 @@ class IncomingObject:
         self._flush()
         return identity_in_file(self._file, len(self._header), syntax)
 
-    def _check(self, identity: Identity) -> None:
+    def _check(self, identity: Identity, study_instance_uid: str | None) -> None:
+        if study_instance_uid not in (None, identity.study_instance_uid):
+            raise MismatchedObject("the data set belongs to another study than announced")
         if identity.sop_instance_uid != self._meta.sop_instance_uid:
             raise MismatchedObject("the data set has another SOP Instance UID than announced")
         if identity.sop_class_uid != self._meta.sop_class_uid:

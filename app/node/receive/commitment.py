@@ -15,7 +15,6 @@ from pynetdicom import AE
 from pynetdicom.presentation import build_role
 
 from app.node.encoded_header import UnreadableObject
-from app.node.receive.channel import CommitmentReport
 from app.node.receive.command import Status, event_report, response
 from app.node.receive.commitment_data import (
     Transaction,
@@ -110,20 +109,7 @@ class _CommitmentRequest(_DataSet):
 
 class _Report(_DataSet):
     def _answer(self, transaction: Transaction) -> list[Reply]:
-        self._request.surroundings.reporter.send(
-            CommitmentReport(
-                transaction_uid=transaction.uid,
-                committed=tuple(
-                    one.sop_instance_uid for one in transaction.references if not one.failure
-                ),
-                failed=tuple(
-                    (one.sop_instance_uid, one.failure)
-                    for one in transaction.references
-                    if one.failure
-                ),
-                complete=True,
-            )
-        )
+        self._request.surroundings.reporter.send(transaction.report())
         return [Reply(response(self._request.command, Status.SUCCESS, type_element=_EVENT_TYPE))]
 
 

@@ -13,6 +13,7 @@ from pynetdicom.dsutils import decode, encode
 
 from app.node.encoded_header import UnreadableObject, checked_uid
 from app.node.part10 import read_file_meta
+from app.node.receive.channel import CommitmentReport
 from app.node.spool import Spool, name_of
 
 # Failure Reason (0008,1197), PS3.3 C.14.1.1.
@@ -51,6 +52,17 @@ class Transaction:
         """Whether any object is not kept."""
         return any(reference.failure for reference in self.references)
 
+    def report(self) -> CommitmentReport:
+        """A report as those who wait for it take it."""
+        return CommitmentReport(
+            transaction_uid=self.uid,
+            committed=tuple(one.sop_instance_uid for one in self.references if not one.failure),
+            failed=tuple(
+                (one.sop_instance_uid, one.failure) for one in self.references if one.failure
+            ),
+            complete=True,
+        )
+
 
 def decoded_transaction(encoded: bytes, transfer_syntax: str) -> Transaction:
     """Read the data set of a request or a report.
@@ -61,12 +73,26 @@ def decoded_transaction(encoded: bytes, transfer_syntax: str) -> Transaction:
     try:
         implicit = transfer_syntax == ImplicitVRLittleEndian
         data_set = decode(io.BytesIO(encoded), implicit, True)
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's bytes make of the decoder
+        raise UnreadableObject(f"it cannot be decoded ({type(error).__name__})") from None
+    return transaction_of(data_set)
+
+
+def transaction_of(data_set: Dataset) -> Transaction:
+    """The request or report in a data set.
+
+    Raises:
+        UnreadableObject: there is none.
+    """
+    try:
         references = [
             *(_reference(item) for item in data_set.get("ReferencedSOPSequence") or ()),
             *(_reference(item, failed=True) for item in data_set.get("FailedSOPSequence") or ()),
         ]
         uid = str(data_set.get("TransactionUID") or "")
-    except Exception as error:  # noqa: BLE001 - whatever a stranger's bytes make of the decoder
+    except UnreadableObject:
+        raise
+    except Exception as error:  # noqa: BLE001 - elements are decoded when they are looked at
         raise UnreadableObject(f"it cannot be decoded ({type(error).__name__})") from None
     if not references:
         raise UnreadableObject("it refers to no object")

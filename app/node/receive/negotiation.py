@@ -203,7 +203,7 @@ def _accepted_syntaxes(
         return [syntax for syntax in _PLAIN_TRANSFER_SYNTAXES if syntax in proposed]
     if not is_storage(abstract_syntax, unknown_classes=settings.unknown_classes):
         return []
-    accepted = [syntax for syntax in proposed if syntax not in _REFUSED_TRANSFER_SYNTAXES]
+    accepted = [syntax for syntax in proposed if is_transfer_syntax_taken(syntax)]
     return sorted(accepted, key=lambda syntax: syntax == "1.2.840.10008.1.2.2")
 
 
@@ -224,6 +224,11 @@ def is_storage(abstract_syntax: str, *, unknown_classes: bool) -> bool:
     # A UID that is registered has a name: retired storage classes say what they are.
     name = UID(abstract_syntax).name
     return name == abstract_syntax or "Storage" in name
+
+
+def is_transfer_syntax_taken(transfer_syntax: str) -> bool:
+    """Whether objects of a transfer syntax are taken."""
+    return transfer_syntax not in _REFUSED_TRANSFER_SYNTAXES
 
 
 def _title(text: str | None) -> str:
