@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.node.settings import NodeSettings
 from operators.inference.settings import CestMtSettings, DiffusionSettings
 from operators.ingest.settings import IngestSettings
 from operators.results.settings import ResultsSettings
@@ -74,6 +75,7 @@ class Settings(_Section):
         ingest: how series are recognised.
         pipelines: what is computed, and how.
         results: which objects are written.
+        node: the DICOM node; no run depends on it.
     """
 
     application: ApplicationSection = ApplicationSection()
@@ -82,3 +84,4 @@ class Settings(_Section):
     ingest: IngestSettings = IngestSettings()
     pipelines: PipelinesSection = PipelinesSection()
     results: ResultsSettings = ResultsSettings()
+    node: NodeSettings = NodeSettings()

@@ -95,7 +95,7 @@ def report(
         findings=tuple(finding for result in results for finding in _findings(result)),
         timings=_timings(results, seconds),
         versions=versions(),
-        configuration=job.settings.model_dump(mode="json"),
+        configuration=job.settings.model_dump(mode="json", exclude={"node"}),
     )
 
 
@@ -111,7 +111,7 @@ def failure(
         finished=now(),
         refusals=tuple(refusal_entry(refusal, needed=True) for refusal in refusals),
         versions=versions(),
-        configuration=job.settings.model_dump(mode="json"),
+        configuration=job.settings.model_dump(mode="json", exclude={"node"}),
     )
 
 

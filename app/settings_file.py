@@ -165,14 +165,19 @@ def _nearest(key: Key, model: type[BaseModel]) -> str | None:
     )
 
 
-def setting_names(model: type) -> Iterator[tuple[str, ...]]:
-    """Every setting of ``model`` and of the sections in it, as paths of names."""
+def setting_names(model: type, inside: tuple[type, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every setting of ``model`` and of the sections in it, as paths of names.
+
+    A section that may hold others of its kind is entered once (``inside``: those entered).
+    """
     for name, annotation in typing.get_type_hints(model, include_extras=False).items():
         if name.startswith(("_", "model_")):
             continue
         yield (name,)
         for section in _sections(annotation):
-            for below in setting_names(section):
+            if section in (*inside, model):
+                continue
+            for below in setting_names(section, (*inside, model)):
                 yield (name, *below)
 
 
