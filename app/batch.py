@@ -10,18 +10,35 @@ import logging
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from app.job import Job
 from app.logs import describe_fault
 from app.result_file import ExitStatus, ResultFile
 from app.result_folder import ResultFolder
 from app.run_report import failure
-from app.supervision import Interrupted, Worker
+from app.supervision import Stopped
 
 _LOG = logging.getLogger(__name__)
 
 
-def run_batch(output: Path, worker: Worker, order: Callable[[ResultFolder], Job]) -> ResultFile:
+class TakesJobs(Protocol):
+    """A worker process, however it is supervised."""
+
+    def work(self, job: bytes) -> int:
+        """Have a job done: a Job as JSON, in one line.
+
+        Returns:
+            0 when it has written its result; else the exit status of the process, minus the
+            number of the signal that ended it.
+
+        Raises:
+            Stopped: it was ended before that.
+        """
+        ...
+
+
+def run_batch(output: Path, worker: TakesJobs, order: Callable[[ResultFolder], Job]) -> ResultFile:
     """Analyse a study and publish what came of it.
 
     Interruptions end the worker, leave a failed result and are told by ``exit_status``; they
@@ -51,12 +68,12 @@ def run_batch(output: Path, worker: Worker, order: Callable[[ResultFolder], Job]
     return result
 
 
-def _run(job: Job, worker: Worker) -> ResultFile:
+def _run(job: Job, worker: TakesJobs) -> ResultFile:
     """The worker's result, or one that says why there is none."""
     try:
         status = worker.work(job.model_dump_json().encode())
-    except Interrupted as interrupted:
-        return failure(job, 128 + interrupted.by, str(interrupted))
+    except Stopped as stopped:
+        return failure(job, stopped.exit_status, str(stopped))
     result = ResultFile.read(job.result)
     if status == 0 and result is not None:
         return result

@@ -22,6 +22,7 @@ class Job(BaseModel):
         pipelines: names of the pipelines to run.
         settings: the checked ``app.yaml``.
         started: UTC, ISO 8601.
+        name: carried by every line of its log; "" where there is but one job.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,6 +35,7 @@ class Job(BaseModel):
     pipelines: tuple[str, ...]
     settings: Settings
     started: str
+    name: str = ""
 
     @property
     def native_output(self) -> Path:

@@ -11,6 +11,7 @@ import logging
 import sys
 import traceback
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,21 @@ _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", 
 _PROJECT = Path(__file__).resolve().parents[1]
 
 
-def set_up_logging(console: Console | None = None) -> None:
+def set_up_logging(
+    console: Console | None = None, context: Mapping[str, str] | None = None
+) -> None:
     """Send this project's messages to the terminal, or as JSON lines to standard error.
 
     Args:
         console: standard error as a rich console; made when it is not given.
+        context: what every JSON line says beside.
     """
     console = console or Console(stderr=True)
     handler: logging.Handler = (
         TerminalProgress(console) if console.is_terminal else logging.StreamHandler(sys.stderr)
     )
     if not console.is_terminal:
-        handler.setFormatter(JsonFormatter())
+        handler.setFormatter(JsonFormatter(context))
     handler.addFilter(lambda record: record.name.partition(".")[0] in _OUR_PACKAGES)
     root = logging.getLogger()
     root.handlers = [handler]
@@ -44,7 +48,15 @@ def set_up_logging(console: Console | None = None) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message and the record's extra fields."""
+    """One JSON object a line: time, level, logger, message and the record's extra fields.
+
+    Args:
+        context: what every line says beside.
+    """
+
+    def __init__(self, context: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._context = dict(context or {})
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON without a line end."""
@@ -54,6 +66,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= self._context
         line |= {
             name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES
         }

@@ -12,6 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from app.interruption import INTERRUPTIONS, await_next
@@ -20,7 +21,20 @@ from app.interruption import INTERRUPTIONS, await_next
 _STACK_BYTES = 32 * 1024 * 1024
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked for it
+class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
+    """The worker was ended before it had done its job.
+
+    Args:
+        reason: why, in one sentence.
+        exit_status: that the failed result states.
+    """
+
+    def __init__(self, reason: str, exit_status: int) -> None:
+        self.exit_status = exit_status
+        super().__init__(reason)
+
+
+class Interrupted(Stopped):
     """The run was interrupted, and the worker ended.
 
     Args:
@@ -29,7 +43,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked for i
 
     def __init__(self, by: signal.Signals) -> None:
         self.by = by
-        super().__init__(f"interrupted by {by.name}")
+        super().__init__(f"interrupted by {by.name}", 128 + by)
 
 
 class Worker:
@@ -39,20 +53,13 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        _raise_stack_limit()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "app.worker", str(os.getpid())],
-            stdin=subprocess.PIPE,
-            cwd=Path(__file__).resolve().parents[1],
-            # A session of its own, so that it can be ended with every process that it starts.
-            start_new_session=True,
-        )
+        self._process = start_worker()
 
     def work(self, job: bytes) -> int:
         """Hand over a job and wait until the worker has ended.
 
         Args:
-            job: a Job as JSON.
+            job: a Job as JSON, in one line.
 
         Returns:
             Exit status of the worker; minus the number of the signal that ended it.
@@ -63,7 +70,7 @@ class Worker:
         assert self._process.stdin is not None
         # A worker that has ended already takes nothing; its status says so below.
         with contextlib.suppress(BrokenPipeError), self._process.stdin as orders:
-            orders.write(job)
+            orders.write(job + b"\n")
         while self._process.poll() is None:
             received = await_next()
             if received in INTERRUPTIONS and self._process.poll() is None:
@@ -73,9 +80,37 @@ class Worker:
 
     def end(self) -> None:
         """End the worker and everything that it started."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        end_worker(self._process)
+
+
+def start_worker(
+    *descriptors: int, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a worker process, which waits for jobs on its standard input.
+
+    It ends when the thread that called this function ends.
+
+    Args:
+        descriptors: open ones that it inherits; the first is where it tells its news.
+        environment: in addition to that of this process.
+    """
+    _raise_stack_limit()
+    return subprocess.Popen(
+        [sys.executable, "-m", "app.worker", str(os.getpid()), *map(str, descriptors)],
+        stdin=subprocess.PIPE,
+        cwd=Path(__file__).resolve().parents[1],
+        env=os.environ | dict(environment or {}),
+        pass_fds=descriptors,
+        # A session of its own, so that it can be ended with every process that it starts.
+        start_new_session=True,
+    )
+
+
+def end_worker(process: subprocess.Popen[bytes]) -> None:
+    """End a worker and everything that it started."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _raise_stack_limit() -> None:
