@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 
 from monai.deploy.conditions import CountCondition
 from monai.deploy.core import AppContext, Application, Model
@@ -93,19 +94,27 @@ def run_study(job: Job) -> ResultFile:
         Refusal: the input as a whole was refused.
         RuntimeError: the graph ended without a report.
     """
-    # The context is made here and not by init_app_context, which would parse the command line
-    # again, replace the logging and write paths to it.
-    Model.register([OnnxModel])
-    context = AppContext(
-        {
-            "input": str(job.input),
-            "output": str(job.objects),
-            "model": str(job.models),
-            "workdir": str(job.workdir),
-        }
-    )
-    application = QuantMapApplication(job, context.models)
+    application = QuantMapApplication(job, _models(job.models, _state_of(job.models)))
     application.run()
     if application.reporter is None or application.reporter.result is None:
         raise RuntimeError("the graph ended without a report")
     return application.reporter.result
+
+
+# A worker of the node runs many studies: networks that were loaded for one serve the next.
+@lru_cache(maxsize=1)
+def _models(folder: Path, state: frozenset[tuple[str, int, int]]) -> Model | None:
+    """The networks in ``folder``; loaded again when a file of it has changed (``state``)."""
+    # The context is made here and not by init_app_context, which would parse the command line
+    # again, replace the logging and write paths to it.
+    Model.register([OnnxModel])
+    return AppContext({"model": str(folder)}).models
+
+
+def _state_of(folder: Path) -> frozenset[tuple[str, int, int]]:
+    """Name, time and size of every file in ``folder``."""
+    return frozenset(
+        (str(path), status.st_mtime_ns, status.st_size)
+        for path in folder.rglob("*")
+        if path.is_file() and (status := path.stat())
+    )

@@ -8,7 +8,7 @@ after a kill: each statement is idempotent.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,7 +73,7 @@ class Ledger:
         self._engine.dispose()
 
 
-def insert_new(connection: Connection, table: Table, rows: list[Mapping[str, Any]]) -> set[str]:
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> set[str]:
     """Insert the rows whose primary key is not there yet.
 
     Returns:

@@ -55,7 +55,7 @@ SERIES = Table(
     "series",
     METADATA,
     Column("series_instance_uid", _UID, primary_key=True),
-    Column("study_instance_uid", _UID, nullable=False, index=True),
+    Column("study_instance_uid", _UID, primary_key=True, index=True),
     Column("collection", _KEY, nullable=False, index=True),
     Column("number", Integer),
     Column("modality", String(16), nullable=False, default=""),
