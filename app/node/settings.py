@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from app.node.deliver.settings import TargetSettings
+from app.node.receive.settings import ReceiveSettings
 from app.node.records import Priority
 from app.pipelines import PIPELINES
 from operators.ingest.settings import Conditions, Keyword
@@ -176,6 +178,7 @@ class NodeSettings(_Section):
         database: ``postgresql://USER:PASSWORD@HOST/DATABASE``; null for SQLite in ``folder``.
             The environment variable QUANTMAP_DATABASE goes before it.
         name: of this machine among those that share the database; its host name without.
+        receive: who may send, over what, and how much.
         completeness: the first rule that fits decides.
         targets: where results can go, by name.
         routes: the first rule that matches decides.
@@ -188,8 +191,9 @@ class NodeSettings(_Section):
     folder: Path = Path("node")
     database: str | None = None
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
+    receive: ReceiveSettings = ReceiveSettings()
     completeness: tuple[CompletenessRule, ...] = ()
-    targets: dict[str, object] = {}
+    targets: dict[str, TargetSettings] = {}
     routes: tuple[RouteRule, ...] = ()
     jobs: JobsSettings = JobsSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -155,7 +155,17 @@ def load_study(folder: Path, progress: Progress | None = None) -> Study:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"the input folder {folder} does not exist")
-    paths = sorted(_files(folder))
+    return load_files(folder, sorted(_files(folder)), progress)
+
+
+def load_files(folder: Path, paths: Sequence[Path], progress: Progress | None = None) -> Study:
+    """Open some files below ``folder`` once; see ``load_study``.
+
+    Args:
+        folder: that all of them lie in.
+        paths: in the order in which their images are kept.
+        progress: told after each file.
+    """
     groups: dict[tuple[str, str], list[StoredImage]] = {}
     skipped: list[SkippedFile] = []
     seen: dict[str, Path] = {}

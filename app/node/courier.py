@@ -1,0 +1,96 @@
+"""Brings results to targets, and says when to try again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from app.node import deliveries
+from app.node.ledger import Ledger, now
+from app.node.records import Delivery, DeliveryState
+
+_LOG = logging.getLogger(__name__)
+
+
+class Outcome(Protocol):
+    """What a target answered about one file."""
+
+    @property
+    def state(self) -> str:
+        """One of "delivered", "committed", "transient" and "permanent"."""
+
+    @property
+    def reason(self) -> str:
+        """Why it was not taken."""
+
+
+Deliver = Callable[[Any, Sequence[Path]], Sequence[Outcome]]
+"""Offers files to a target: one outcome for each, in their order."""
+
+
+class Courier:
+    """Tries deliveries; each try is noted.
+
+    Args:
+        ledger: where.
+        results: folder of the results of every job.
+        targets: settings of each target, by name.
+        deliver: offers files to a target.
+    """
+
+    def __init__(
+        self, ledger: Ledger, results: Path, targets: Mapping[str, Any], deliver: Deliver
+    ) -> None:
+        self._ledger = ledger
+        self._results = results
+        self._targets = targets
+        self._deliver = deliver
+
+    def bring(self, job: str, target: str) -> float | None:
+        """Offer a target what it has not got of a job.
+
+        Returns:
+            seconds after which to try again; None where there is nothing left to try.
+        """
+        waiting = deliveries.waiting(self._ledger, job, target)
+        if not waiting:
+            return None
+        settings = self._targets.get(target)
+        if settings is None:
+            self._give_up(waiting, "there is no such target any more (node.targets)")
+            return None
+        present = [entry for entry in waiting if (self._results / entry.path).is_file()]
+        self._give_up(
+            [entry for entry in waiting if entry not in present],
+            "the file is gone (node.retention); run the job again",
+        )
+        outcomes = self._deliver(settings, [self._results / entry.path for entry in present])
+        delays = [
+            self._note(settings, entry, outcome)
+            for entry, outcome in zip(present, outcomes, strict=True)
+        ]
+        return min((delay for delay in delays if delay is not None), default=None)
+
+    def _note(self, settings: Any, entry: Delivery, outcome: Outcome) -> float | None:
+        """Note one outcome; seconds until the next try, or None."""
+        if outcome.state in (DeliveryState.DELIVERED, DeliveryState.COMMITTED):
+            deliveries.note_try(self._ledger, entry, DeliveryState(outcome.state))
+            return None
+        if outcome.state == "permanent":
+            self._give_up([entry], outcome.reason)
+            return None
+        elapsed = now() - entry.first_try if entry.first_try else 0.0
+        delay: float | None = settings.back_off.delay(entry.attempts + 1, elapsed)
+        if delay is None:
+            self._give_up([entry], f"gave up after {entry.attempts + 1} tries: {outcome.reason}")
+            return None
+        deliveries.note_try(
+            self._ledger, entry, DeliveryState.WAITING, outcome.reason, now() + delay
+        )
+        return delay
+
+    def _give_up(self, entries: Sequence[Delivery], reason: str) -> None:
+        for entry in entries:
+            deliveries.note_try(self._ledger, entry, DeliveryState.FAILED, reason)
