@@ -24,12 +24,14 @@ def storescu(tool: str, port: int, files: Sequence[Path], calling_ae: str = "SCA
     ).returncode
 
 
-def send(port: int, files: Sequence[Path], timeout: float = 20) -> set[Path]:
+def send(
+    port: int, files: Sequence[Path], timeout: float = 20, host: str = "127.0.0.1"
+) -> set[Path]:
     """Send over one association; returns the files that were acknowledged."""
     scu = AE(ae_title="SCANNER")
     scu.acse_timeout = scu.dimse_timeout = scu.network_timeout = scu.connection_timeout = timeout
     scu.add_requested_context(MRImageStorage)
-    association = scu.associate("127.0.0.1", port, ae_title="QUANTMAP")
+    association = scu.associate(host, port, ae_title="QUANTMAP")
     acknowledged: set[Path] = set()
     if not association.is_established:
         return acknowledged
@@ -67,10 +69,12 @@ class Archive:
 
     Args:
         port: of its associations.
+        host: address that it listens on.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.port = port
+        self._host = host
         self.received: Counter[str] = Counter()
         self.study_of: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -82,7 +86,7 @@ class Archive:
         ae.supported_contexts = StoragePresentationContexts
         ae.add_supported_context(ParametricMapStorage)
         self._server = ae.start_server(
-            ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
+            (self._host, self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
         )
 
     def down(self) -> None:

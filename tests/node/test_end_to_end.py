@@ -8,7 +8,7 @@ import pytest
 
 from app.node import history
 from app.node.records import DeliveryState, JobState
-from tests.node.node_process import NodeProcess, ended_jobs, free_port, wait_for
+from tests.node.node_process import NodeProcess, ended_jobs, free_port
 from tests.node.peers import Archive, storescu
 from tests.node.studies import OBJECTS, study_uid, write_study
 

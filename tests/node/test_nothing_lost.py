@@ -130,9 +130,7 @@ def kill_at_random_instants(folder: Path, kills: int, longest: float) -> None:
         node.start()
         sender.finish()
         ledger = node.ledger()
-        wait_for(
-            lambda: all_ended(ledger, len(sender.acknowledged)), 300, lambda: summary(ledger)
-        )
+        wait_for(lambda: all_ended(ledger, len(sender.acknowledged)), 300, lambda: summary(ledger))
         tell(sender, killed, archive, ledger)
         check(sender, archive, ledger)
         assert node.terminate() == 0
