@@ -5,28 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 from app.node import deliveries
+from app.node.deliver.outcome import Outcome, OutcomeState
+from app.node.deliver.settings import TargetSettings
 from app.node.ledger import Ledger, now
 from app.node.records import Delivery, DeliveryState
 
 _LOG = logging.getLogger(__name__)
 
 
-class Outcome(Protocol):
-    """What a target answered about one file."""
-
-    @property
-    def state(self) -> str:
-        """One of "delivered", "committed", "transient" and "permanent"."""
-
-    @property
-    def reason(self) -> str:
-        """Why it was not taken."""
-
-
-Deliver = Callable[[Any, Sequence[Path]], Sequence[Outcome]]
+Deliver = Callable[[TargetSettings, Sequence[Path]], Sequence[Outcome]]
 """Offers files to a target: one outcome for each, in their order."""
 
 
@@ -41,7 +30,7 @@ class Courier:
     """
 
     def __init__(
-        self, ledger: Ledger, results: Path, targets: Mapping[str, Any], deliver: Deliver
+        self, ledger: Ledger, results: Path, targets: Mapping[str, TargetSettings], deliver: Deliver
     ) -> None:
         self._ledger = ledger
         self._results = results
@@ -73,16 +62,17 @@ class Courier:
         ]
         return min((delay for delay in delays if delay is not None), default=None)
 
-    def _note(self, settings: Any, entry: Delivery, outcome: Outcome) -> float | None:
+    def _note(self, settings: TargetSettings, entry: Delivery, outcome: Outcome) -> float | None:
         """Note one outcome; seconds until the next try, or None."""
-        if outcome.state in (DeliveryState.DELIVERED, DeliveryState.COMMITTED):
-            deliveries.note_try(self._ledger, entry, DeliveryState(outcome.state))
+        if outcome.arrived:
+            state = DeliveryState(outcome.state.value)
+            deliveries.note_try(self._ledger, entry, state, outcome.reason)
             return None
-        if outcome.state == "permanent":
+        if outcome.state is OutcomeState.PERMANENT:
             self._give_up([entry], outcome.reason)
             return None
         elapsed = now() - entry.first_try if entry.first_try else 0.0
-        delay: float | None = settings.back_off.delay(entry.attempts + 1, elapsed)
+        delay = settings.back_off.delay(entry.attempts + 1, elapsed)
         if delay is None:
             self._give_up([entry], f"gave up after {entry.attempts + 1} tries: {outcome.reason}")
             return None

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from app.node.arrival import Arrival
 from app.node.commands import Commands
 from app.node.completer import Completer
 from app.node.courier import Courier
+from app.node.deliver.commitments import Commitments
 from app.node.deliver.delivery import deliver
 from app.node.heads import Heads
 from app.node.intake import Intake
@@ -75,7 +77,13 @@ class Node:
             models,
             smallest_free_bytes=own.receive.smallest_free_bytes // 2,
         )
-        courier = Courier(self.ledger, self.runner.results, own.targets, deliver)
+        commitments = Commitments()
+        courier = Courier(
+            self.ledger,
+            self.runner.results,
+            own.targets,
+            partial(deliver, commitments=commitments),
+        )
         self._dbos = DBOS(config=self._dbos_config())
         self.workflows = NodeWorkflows(
             self.ledger, self.runner, courier, self.machine, own.jobs.starts
@@ -86,7 +94,9 @@ class Node:
         self.commands = Commands(self.ledger, self.workflows, self.completer.wake)
         self._membership = Membership(self.ledger, self.machine, len(self.pool), self._take_over)
         self._retention = Retention(self.ledger, self.folder, self.runner.results, own.retention)
-        self.receiver = Receiver(own.receive, self.spool, self.on_arrivals)
+        self.receiver = Receiver(
+            own.receive, self.spool, self.on_arrivals, on_commitment=commitments.take
+        )
 
     def start(self) -> None:
         """Find out what is there, resume what was under way, then open the doors."""

@@ -182,7 +182,7 @@ class Delivery:
     Attributes:
         path: relative to the folder of results.
         kind: as in ``result.json``.
-        reason: of the last failed try.
+        reason: of the last failed try, or a warning of the target.
     """
 
     job: str
