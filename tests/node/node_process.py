@@ -88,19 +88,19 @@ class NodeProcess:
             )
 
     def start(self, seconds: float = 60) -> None:
-        """Start it and wait until it receives; again where the port is not free yet."""
+        """Start it, unless it runs, and wait until it receives.
+
+        Again where it ends, as a service manager would: the port may not be free yet.
+        """
         deadline = time.monotonic() + seconds
-        while True:
-            ready = len(self.messages("node ready"))
-            self.launch()
-            assert self._process is not None
-            while self._process.poll() is None and time.monotonic() < deadline:
-                if len(self.messages("node ready")) > ready:
-                    return
-                time.sleep(0.05)
-            if time.monotonic() > deadline:
-                self.kill()
-                raise AssertionError(f"the node did not start: {self.log.read_text()[-3000:]}")
+        while time.monotonic() < deadline:
+            if not self.running:
+                self.launch()
+            if any(line.get("pid") == self.pid for line in self.messages("node ready")):
+                return
+            time.sleep(0.05)
+        self.kill()
+        raise AssertionError(f"the node did not start: {self.log.read_text()[-3000:]}")
 
     @property
     def pid(self) -> int:
