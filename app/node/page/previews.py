@@ -29,12 +29,14 @@ class Preview:
         number: of the output in ``result.json``.
         label: of the quantity.
         meaning: full name of the quantity.
+        window: lowest and highest value shown, with the unit.
         group: what the output belongs to (its folder).
     """
 
     number: int
     label: str
     meaning: str
+    window: str
     group: str
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.node.page.previews import KIND, Preview
+from app.node.page.previews import KIND, Preview, window_text
 from app.node.records import NodeJob
 from app.result_file import FILE_NAME, OutputEntry, ResultFile
 from operators.vocabulary.quantity import QUANTITIES
@@ -31,18 +31,19 @@ class Results:
             else None
         )
 
-    def previews(self, result: ResultFile) -> list[Preview]:
-        """The maps of a result, in order."""
-        return [
-            Preview(
-                number,
-                QUANTITIES[output.quantity].label,
-                QUANTITIES[output.quantity].code.meaning,
-                output.path.rpartition("/")[0].partition("/")[0],
-            )
-            for number, output in enumerate(result.outputs)
-            if output.kind == KIND and output.quantity in QUANTITIES
-        ]
+    def previews(self, job: NodeJob, result: ResultFile) -> list[Preview]:
+        """The maps of a result that are there, in the order of the table of quantities."""
+        order = list(QUANTITIES)
+        found = []
+        for number, output in enumerate(result.outputs):
+            path = self._place(job, output)
+            if output.kind != KIND or output.quantity not in QUANTITIES or path is None:
+                continue
+            quantity = QUANTITIES[output.quantity]
+            group = output.path.rpartition("/")[0].partition("/")[0]
+            window = window_text(path, quantity)
+            found.append(Preview(number, quantity.label, quantity.code.meaning, window, group))
+        return sorted(found, key=lambda one: order.index(result.outputs[one.number].quantity))
 
     def summaries(self, result: ResultFile) -> list[int]:
         """Numbers of the outputs that are summary pictures."""
@@ -54,7 +55,11 @@ class Results:
         if result is None or not 0 <= number < len(result.outputs):
             return None
         output = result.outputs[number]
+        path = self._place(job, output)
+        return None if path is None else (path, output)
+
+    def _place(self, job: NodeJob, output: OutputEntry) -> Path | None:
         # result.json refuses paths that lead out of its folder; links are not followed out of it.
         root = (self._folder / job.result_folder).resolve()
         path = (root / output.path).resolve()
-        return (path, output) if path.is_relative_to(root) and path.is_file() else None
+        return path if path.is_relative_to(root) and path.is_file() else None

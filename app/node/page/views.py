@@ -16,9 +16,10 @@ from app.node.ledger import Ledger
 from app.node.page import wording
 from app.node.page.access import COOKIE, Access, AccessDeniedError
 from app.node.page.delivery_summary import by_target
-from app.node.page.previews import picture, window_text
+from app.node.page.previews import picture
 from app.node.page.results import Results
-from app.node.records import ENDED, JobState, NodeJob
+from app.node.records import ENDED, JobState
+from app.result_file import OutputEntry
 from operators.vocabulary.quantity import QUANTITIES
 from operators.vocabulary.version import VERSION
 
@@ -133,7 +134,6 @@ def views_router(
         if found is None:
             return views.problem(request, 404, f"There is no job {job}.")
         result = results.of(found)
-        maps = results.previews(result) if result else []
         return views.page(
             request,
             "job.html",
@@ -145,8 +145,7 @@ def views_router(
             objects=history.object_counts(ledger, found.collection),
             deliveries=by_target(history.deliveries(ledger, job)),
             result=result,
-            maps=maps,
-            windows={one.number: _window(results, found, one.number) for one in maps},
+            maps=results.previews(found, result) if result else [],
             summaries=results.summaries(result) if result else [],
         )
 
@@ -218,14 +217,8 @@ def views_router(
     return open_to_all
 
 
-def _output(ledger: Ledger, results: Results, job: str, number: int):  # type: ignore[no-untyped-def]
+def _output(
+    ledger: Ledger, results: Results, job: str, number: int
+) -> tuple[Path, OutputEntry] | None:
     found = history.job(ledger, job)
     return results.file(found, number) if found else None
-
-
-def _window(results: Results, job: NodeJob, number: int) -> str:
-    found = results.file(job, number)
-    if found is None:
-        return ""
-    path, output = found
-    return window_text(path, QUANTITIES[output.quantity])
