@@ -7,7 +7,7 @@ DEMO := build/demo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format benchmark clean
+.PHONY: help demo test test-slow test-node lint format benchmark clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ test: $(VENV)/.development lint ## lint, type check, import rules, and every tes
 
 test-slow: $(VENV)/.development ## the tests that take long: training, large series
 	$(BIN)/python -m pytest -m slow
+
+test-node: $(VENV)/.development ## kill the node and its worker at fifty random instants
+	$(BIN)/python -m pytest -s --show-capture=no tests/node/test_nothing_lost.py
 
 lint: $(VENV)/.development ## ruff, formatting, mypy and the import rules of the house
 	$(BIN)/ruff check .

@@ -70,7 +70,7 @@ class WarmWorker:
         process = self._process
         if process is None or process.poll() is not None or self._done >= self._most_jobs:
             self.end()
-            process = self._start()
+            process = self.start()
         assert process.stdin is not None
         # A worker that has ended already takes nothing; its status says so below.
         with contextlib.suppress(BrokenPipeError):
@@ -102,7 +102,8 @@ class WarmWorker:
         os.close(self._news)
         self._process = None
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the process, which loads what is light and waits for a job."""
         self._news, writing = os.pipe()
         try:
             process = start_worker(writing, environment=self._environment)
