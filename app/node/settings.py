@@ -194,7 +194,7 @@ class NodeSettings(_Section):
     receive: ReceiveSettings = ReceiveSettings()
     completeness: tuple[CompletenessRule, ...] = ()
     targets: dict[str, TargetSettings] = {}
-    routes: tuple[RouteRule, ...] = ()
+    routes: tuple[RouteRule, ...] = (RouteRule(name="everything"),)
     jobs: JobsSettings = JobsSettings()
     retention: RetentionSettings = RetentionSettings()
     shutdown_seconds: float = Field(default=30, ge=0)
