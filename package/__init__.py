@@ -1,0 +1,1 @@
+"""The MAP image: its manifests, its context and its recipe (MONAI Application Package)."""
