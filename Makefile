@@ -7,7 +7,7 @@ DEMO := build/demo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-node lint format benchmark clean
+.PHONY: help demo test test-slow test-node lint format benchmark map map-check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,12 @@ format: $(VENV)/.development ## format the code
 
 benchmark: $(VENV)/.development ## our time beside the peers' on the same data, in one run
 	$(BIN)/python -m benchmarks
+
+map: $(VENV)/.runtime ## build the MAP image with docker or buildah (package/build says how)
+	package/build
+
+map-check: $(VENV)/.runtime ## build the image from nothing and run it hardened (root, about 12 GB)
+	package/check
 
 clean: ## remove the environment and everything made
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
