@@ -1,0 +1,1 @@
+"""Site acceptance: does this installation give the values that it must give?"""
