@@ -67,7 +67,7 @@ class QuantMapApplication(Application):
                 step(CestMtOperator),
                 settings=settings.pipelines.cest_mt,
                 models=self.models,
-                device=settings.device,
+                device=settings.networks_run_on,
             ),
         }
         collect = OutcomeCollectorOperator(self, name="collect")

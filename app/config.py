@@ -6,12 +6,13 @@ Each wing of the operators defines its own settings; here they become one file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.node.settings import NodeSettings
 from operators.inference.settings import CestMtSettings, DiffusionSettings
+from operators.inference.triton_session import is_address
 from operators.ingest.settings import IngestSettings
 from operators.results.settings import ResultsSettings
 
@@ -64,6 +65,12 @@ class PipelinesSection(_Section):
     cest_mt: CestMtSettings = CestMtSettings()
 
 
+def _inference(place: str) -> str:
+    if place != "local" and not is_address(place):
+        raise ValueError("must be local, triton://HOST or triton://HOST:PORT")
+    return place
+
+
 class Settings(_Section):
     """The whole of ``app.yaml``.
 
@@ -72,6 +79,8 @@ class Settings(_Section):
         resources: of the package.
         device: where networks run: ``auto`` takes a GPU where there is one, ``cuda`` refuses
             to run without.
+        inference: ``local``, or ``triton://HOST[:PORT]``: the inference server that runs the
+            networks instead.
         ingest: how series are recognised.
         pipelines: what is computed, and how.
         results: which objects are written.
@@ -81,7 +90,13 @@ class Settings(_Section):
     application: ApplicationSection = ApplicationSection()
     resources: ResourcesSection = ResourcesSection()
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    inference: Annotated[str, AfterValidator(_inference)] = "local"
     ingest: IngestSettings = IngestSettings()
     pipelines: PipelinesSection = PipelinesSection()
     results: ResultsSettings = ResultsSettings()
     node: NodeSettings = NodeSettings()
+
+    @property
+    def networks_run_on(self) -> str:
+        """The device, or the address of the inference server, where networks run."""
+        return self.device if self.inference == "local" else self.inference

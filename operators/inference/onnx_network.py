@@ -12,14 +12,16 @@ import importlib.metadata
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Protocol
 
 import numpy as np
 
 from operators.inference.bundle import Bundle, BundleError
 from operators.inference.cores import available_cores
+from operators.inference.triton_session import TritonSession, is_address
 
-Device = Literal["auto", "cpu", "cuda"]
+#: "auto", "cpu", "cuda", or the address of an inference server, ``triton://HOST[:PORT]``.
+Device = str
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -78,56 +80,58 @@ def check_device(device: Device) -> None:
         )
 
 
+class _Node(Protocol):
+    """An input or output of a session."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> Sequence[int | str | None]: ...
+
+
+class _Session(Protocol):
+    """What is used of a session, here or on an inference server."""
+
+    def get_inputs(self) -> Sequence[_Node]: ...
+
+    def get_outputs(self) -> Sequence[_Node]: ...
+
+    def run(
+        self, names: Sequence[str], inputs: Mapping[str, np.ndarray]
+    ) -> Sequence[np.ndarray]: ...
+
+
 class OnnxNetwork:
     """A network of a bundle that is loaded and checked against its golden values.
 
     Args:
         bundle: the verified bundle.
         device: "auto" takes CUDA where it works and the CPU elsewhere; "cuda" and "cpu" take
-            that or raise.
+            that or raise; ``triton://HOST[:PORT]`` has an inference server run it.
 
     Raises:
         DeviceUnavailableError: ``device`` is "cuda" and the network cannot run there.
+        InferenceServerError: the inference server cannot give this network's answers.
         BundleError: the network's inputs and outputs are not those of its metadata, or it
             does not reproduce its golden values.
 
     Attributes:
         bundle: the bundle.
-        provider: the execution provider in use ("CPUExecutionProvider", …).
+        provider: the execution provider in use ("CPUExecutionProvider", …), or the inference
+            server.
         fell_back: true where "auto" found a CUDA device that could not be used.
     """
 
     def __init__(self, bundle: Bundle, device: Device = "auto") -> None:
-        import onnxruntime
-
-        check_installation()
-        check_device(device)
         self.bundle = bundle
-        devices = cuda_devices() if device != "cpu" else 0
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = available_cores()
-        options.inter_op_num_threads = 1
-        # Threads that wait by spinning take the cores from each other when there is other work.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if devices:
-            said = self._preload(onnxruntime)
-            providers = [(_CUDA, {"use_tf32": "0"}), (_CPU, {})]
-            # What goes wrong is told by the provider that came of it, not on stderr.
-            onnxruntime.set_default_logger_severity(_FATAL_ONLY)
+        self.fell_back = False
+        self._session: _Session
+        if is_address(device):
+            self._session = TritonSession(device, bundle)
+            self.provider = f"inference server {device}"
         else:
-            said, providers = "", [(_CPU, {})]
-        try:
-            self._session = onnxruntime.InferenceSession(bundle.network, options, providers)
-        finally:
-            onnxruntime.set_default_logger_severity(_WARNINGS)
-        self.provider: str = self._session.get_providers()[0]
-        self.fell_back = devices > 0 and self.provider != _CUDA
-        if self.fell_back and device == "cuda":
-            raise DeviceUnavailableError(
-                "device 'cuda' was asked for, but ONNX Runtime cannot use it with the CUDA and "
-                f"cuDNN libraries installed here ({said or 'no reason given'}); install "
-                "onnxruntime-gpu[cuda,cudnn], or use --device auto or cpu"
-            )
+            self._open_here(device)
         self._check_signature()
         self._check_golden()
         _LOG.info(
@@ -165,6 +169,39 @@ class OnnxNetwork:
                 )
         names = list(self.bundle.metadata.outputs)
         return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+
+    def _open_here(self, device: Device) -> None:
+        """Open the network in this process."""
+        import onnxruntime
+
+        check_installation()
+        check_device(device)
+        devices = cuda_devices() if device != "cpu" else 0
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = available_cores()
+        options.inter_op_num_threads = 1
+        # Threads that wait by spinning take the cores from each other when there is other work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if devices:
+            said = self._preload(onnxruntime)
+            providers = [(_CUDA, {"use_tf32": "0"}), (_CPU, {})]
+            # What goes wrong is told by the provider that came of it, not on stderr.
+            onnxruntime.set_default_logger_severity(_FATAL_ONLY)
+        else:
+            said, providers = "", [(_CPU, {})]
+        try:
+            session = onnxruntime.InferenceSession(self.bundle.network, options, providers)
+        finally:
+            onnxruntime.set_default_logger_severity(_WARNINGS)
+        self._session = session
+        self.provider = session.get_providers()[0]
+        self.fell_back = devices > 0 and self.provider != _CUDA
+        if self.fell_back and device == "cuda":
+            raise DeviceUnavailableError(
+                "device 'cuda' was asked for, but ONNX Runtime cannot use it with the CUDA and "
+                f"cuDNN libraries installed here ({said or 'no reason given'}); install "
+                "onnxruntime-gpu[cuda,cudnn], or use --device auto or cpu"
+            )
 
     @staticmethod
     def _preload(onnxruntime: object) -> str:
@@ -216,5 +253,5 @@ def _fits(shape: tuple[int, ...], described: tuple[str | int, ...], named: dict[
 
 
 def _lengths(shape: Sequence[str | int | None]) -> tuple[int | None, ...]:
-    """The fixed lengths of a shape; None for those that may be any."""
-    return tuple(length if isinstance(length, int) else None for length in shape)
+    """The fixed lengths of a shape; None for those that may be any (-1 on a server)."""
+    return tuple(length if isinstance(length, int) and length >= 0 else None for length in shape)
