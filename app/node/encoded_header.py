@@ -8,6 +8,7 @@ never reads beyond the bytes that it was given.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _DEEPEST_NESTING = 64
 _WITH_LONG_LENGTH = frozenset(
     (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 )
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
@@ -101,7 +103,7 @@ def checked_uid(text: str, name: str) -> str:
         raise UnreadableObject(f"{name} is missing")
     if len(text) > _LONGEST_UID:
         raise UnreadableObject(f"{name} is longer than {_LONGEST_UID} characters")
-    if not text.isascii() or not all(part.isdigit() for part in text.split(".")):
+    if _UID.fullmatch(text) is None:
         raise UnreadableObject(f"{name} is not made of numbers and dots")
     return text
 
@@ -125,39 +127,37 @@ def _wanted_elements(data_set: Encoded, *, explicit: bool, order: str) -> dict[i
     ``nested`` holds, for each open sequence or item of undefined length, whether its elements
     have explicit VR: UN of undefined length is implicit inside (PS3.5 6.2.2).
     """
-    read_tag = struct.Struct(order + "HH").unpack_from
+    read_explicit = struct.Struct(order + "HH2sH").unpack_from
+    read_implicit = struct.Struct(order + "HHL").unpack_from
     read_long = struct.Struct(order + "L").unpack_from
-    read_short = struct.Struct(order + "H").unpack_from
     found: dict[int, bytes] = {}
     nested: list[bool] = []
-    at, end = 0, len(data_set)
+    at, end, is_explicit, vr = 0, len(data_set), explicit, b""
     while at + 8 <= end:
-        group, element = read_tag(data_set, at)
+        if is_explicit:
+            group, element, vr, length = read_explicit(data_set, at)
+        else:
+            group, element, length = read_implicit(data_set, at)
         tag = group << 16 | element
         if group == 0xFFFE:
             at = _delimiter(tag, read_long(data_set, at + 4)[0], at, nested)
+            is_explicit = nested[-1] if nested else explicit
             continue
         if not nested and tag > _SERIES:
             break
-        is_explicit = nested[-1] if nested else explicit
-        vr = bytes(data_set[at + 4 : at + 6]) if is_explicit else b""
-        if vr in _WITH_LONG_LENGTH:
-            if at + 12 > end:
+        at += 8
+        if is_explicit and vr in _WITH_LONG_LENGTH:
+            if at + 4 > end:
                 raise UnreadableObject("an element is cut short")
-            (length,) = read_long(data_set, at + 8)
-            at += 12
-        elif is_explicit:
-            (length,) = read_short(data_set, at + 6)
-            at += 8
-        else:
-            (length,) = read_long(data_set, at + 4)
-            at += 8
+            (length,) = read_long(data_set, at)
+            at += 4
         if length == _UNDEFINED:
             if len(nested) >= _DEEPEST_NESTING:
                 raise UnreadableObject(f"sequences are nested more than {_DEEPEST_NESTING} deep")
-            nested.append(is_explicit and vr != b"UN")
+            is_explicit = is_explicit and vr != b"UN"
+            nested.append(is_explicit)
             continue
-        if not nested and tag in _WANTED:
+        if tag in _WANTED and not nested:
             if at + length > end:
                 raise UnreadableObject("an element is cut short")
             found[tag] = bytes(data_set[at : at + min(length, 1024)])

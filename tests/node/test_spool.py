@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 
 from app.node.arrival import Arrival, Origin
 from app.node.encoded_header import UnreadableObject
@@ -166,7 +167,7 @@ def test_an_object_arrives_while_its_study_is_removed(spool: Spool) -> None:
     stored(spool, image)
     spool.remove_study(image.StudyInstanceUID)
     assert not list(spool.files())
-    image.SOPInstanceUID += "1"
+    image.SOPInstanceUID = generate_uid()
     assert stored(spool, image).path.exists()
     spool.remove_series(image.StudyInstanceUID, image.SeriesInstanceUID)
     spool.remove_series(image.StudyInstanceUID, image.SeriesInstanceUID)
