@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -32,6 +33,7 @@ from app.node.audit_message import (
 from app.node.deliver.outcome import Outcome
 from app.node.receive.channel import AssociationEvent
 
+_LOG = logging.getLogger(__name__)
 _CURRENT = "audit.jsonl"
 
 
@@ -39,7 +41,7 @@ class AuditTrail:
     """Appends to ``audit.jsonl``; full files get the time in their name and are kept.
 
     Several threads may write. Lines are handed to the operating system at once, so that a crash
-    of the node loses none.
+    of the node loses none. An object may be told of twice, after a crash.
 
     Args:
         folder: made where it is missing; readable for this user only.
@@ -223,11 +225,20 @@ class AuditTrail:
         )
 
     def write(self, messages: Sequence[Message]) -> None:
-        """Append messages, one line each."""
-        if not messages:
-            return
+        """Append messages, one line each.
+
+        A disk that refuses is told in the log: objects that are safe must not wait for it.
+        """
         lines = "".join(json.dumps(message) + "\n" for message in messages).encode()
-        with self._lock:
+        try:
+            with self._lock:
+                self._append(lines)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            _LOG.error("%d messages are missing in the audit trail: %s", len(messages), reason)
+
+    def _append(self, lines: bytes) -> None:
+        if lines:
             current = self._folder / _CURRENT
             descriptor = os.open(current, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from app.node import deliveries
+from app.node import deliveries, history
+from app.node.audit import AuditTrail
 from app.node.deliver.outcome import Outcome, OutcomeState
 from app.node.deliver.settings import TargetSettings
 from app.node.ledger import Ledger, now
@@ -27,15 +28,22 @@ class Courier:
         results: folder of the results of every job.
         targets: settings of each target, by name.
         deliver: offers files to a target.
+        audit: is told of each try.
     """
 
     def __init__(
-        self, ledger: Ledger, results: Path, targets: Mapping[str, TargetSettings], deliver: Deliver
+        self,
+        ledger: Ledger,
+        results: Path,
+        targets: Mapping[str, TargetSettings],
+        deliver: Deliver,
+        audit: AuditTrail,
     ) -> None:
         self._ledger = ledger
         self._results = results
         self._targets = targets
         self._deliver = deliver
+        self._audit = audit
 
     def bring(self, job: str, target: str) -> float | None:
         """Offer a target what it has not got of a job.
@@ -56,6 +64,9 @@ class Courier:
             "the file is gone (node.retention); run the job again",
         )
         outcomes = self._deliver(settings, [self._results / entry.path for entry in present])
+        found = history.job(self._ledger, job)
+        study = "" if found is None else found.study_instance_uid
+        self._audit.delivered(target, outcomes, job, study)
         delays = [
             self._note(settings, entry, outcome)
             for entry, outcome in zip(present, outcomes, strict=True)

@@ -16,6 +16,7 @@ from dbos import DBOS, DBOSConfig
 
 from app.config import Settings
 from app.node.arrival import Arrival
+from app.node.audit import AuditTrail
 from app.node.commands import Commands
 from app.node.completer import Completer
 from app.node.courier import Courier
@@ -77,30 +78,39 @@ class Node:
             models,
             smallest_free_bytes=own.receive.smallest_free_bytes // 2,
         )
+        self.audit = AuditTrail(self.folder / "audit" / self.machine, self.machine)
         commitments = Commitments()
         courier = Courier(
             self.ledger,
             self.runner.results,
             own.targets,
             partial(deliver, commitments=commitments),
+            self.audit,
         )
         self._dbos = DBOS(config=self._dbos_config())
         self.workflows = NodeWorkflows(
-            self.ledger, self.runner, courier, self.machine, own.jobs.starts
+            self.ledger, self.runner, courier, self.machine, own.jobs.starts, self.audit
         )
         self.completer = Completer(
             self.ledger, self.folder, own, settings.ingest, self.workflows, heads
         )
         self.commands = Commands(self.ledger, self.workflows, self.completer.wake)
         self._membership = Membership(self.ledger, self.machine, len(self.pool), self._take_over)
-        self._retention = Retention(self.ledger, self.folder, self.runner.results, own.retention)
+        self._retention = Retention(
+            self.ledger, self.folder, self.runner.results, own.retention, self.audit
+        )
         self.receiver = Receiver(
-            own.receive, self.spool, self.on_arrivals, on_commitment=commitments.take
+            own.receive,
+            self.spool,
+            self.on_arrivals,
+            on_event=self.audit.association,
+            on_commitment=commitments.take,
         )
 
     def start(self) -> None:
         """Find out what is there, resume what was under way, then open the doors."""
-        recovered = sum(self._intake.enter(arrivals) for arrivals in _chunks(self.spool.recover()))
+        self.audit.started()
+        recovered = sum(self._recover(arrivals) for arrivals in _chunks(self.spool.recover()))
         if recovered:
             _LOG.info("%d objects found in the spool that were not in the ledger", recovered)
         self._membership.join_others()
@@ -130,12 +140,20 @@ class Node:
         ending.start()
         ending.join(self.settings.node.shutdown_seconds + 15)
         self.ledger.close()
+        self.audit.stopped()
         _LOG.info("node ended")
 
     def on_arrivals(self, arrivals: Sequence[Arrival]) -> None:
         """Enter what was received; may be called again with the same."""
         if self._intake.enter(arrivals):
             self.completer.wake()
+        self.audit.received(arrivals)
+
+    def _recover(self, arrivals: Sequence[Arrival]) -> int:
+        entered = self._intake.enter(arrivals)
+        if entered:
+            self.audit.received(arrivals)
+        return entered
 
     def _end_workflows(self) -> None:
         DBOS.destroy(workflow_completion_timeout_sec=int(self.settings.node.shutdown_seconds))

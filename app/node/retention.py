@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Select, delete, exists, func, select, update
 
 from app.logs import describe_fault
+from app.node.audit import AuditTrail
 from app.node.ledger import Ledger, now
 from app.node.records import ENDED, CollectionState
 from app.node.settings import RetentionSettings
@@ -29,16 +30,23 @@ class Retention(threading.Thread):
         folder: of the node.
         results: folder of the results of every job.
         settings: what goes when.
+        audit: is told of each study that goes.
     """
 
     def __init__(
-        self, ledger: Ledger, folder: Path, results: Path, settings: RetentionSettings
+        self,
+        ledger: Ledger,
+        folder: Path,
+        results: Path,
+        settings: RetentionSettings,
+        audit: AuditTrail,
     ) -> None:
         super().__init__(name="retention", daemon=True)
         self._ledger = ledger
         self._folder = folder
         self._results = results
         self._settings = settings
+        self._audit = audit
         self._end = threading.Event()
 
     def stop(self) -> None:
@@ -124,6 +132,7 @@ class Retention(threading.Thread):
             for folder in {path.parent for path in paths}:
                 _remove_if_empty(folder)
                 _remove_if_empty(folder.parent)
+            self._audit.removed(key.partition("/")[0], "by the rules of node.retention")
             with self._ledger.write() as connection:
                 connection.execute(delete(OBJECTS).where(OBJECTS.c.collection == key))
                 connection.execute(delete(SERIES).where(SERIES.c.collection == key))

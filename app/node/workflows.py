@@ -13,6 +13,7 @@ from dbos import DBOS, DBOSConfiguredInstance, SetEnqueueOptions, SetWorkflowID
 
 from app.logs import describe_fault
 from app.node import deliveries, history, jobs
+from app.node.audit import AuditTrail
 from app.node.courier import Courier
 from app.node.ledger import Ledger, now
 from app.node.records import ENDED, JobState, NodeJob, Priority
@@ -59,16 +60,24 @@ class NodeWorkflows(DBOSConfiguredInstance):
         courier: brings their results to the targets.
         machine: name of this one.
         starts: a job that was started more often, because the node ended, fails.
+        audit: is told of each run.
     """
 
     def __init__(
-        self, ledger: Ledger, runner: JobRunner, courier: Courier, machine: str, starts: int
+        self,
+        ledger: Ledger,
+        runner: JobRunner,
+        courier: Courier,
+        machine: str,
+        starts: int,
+        audit: AuditTrail,
     ) -> None:
         self._ledger = ledger
         self._runner = runner
         self._courier = courier
         self._machine = machine
         self._starts = starts
+        self._audit = audit
         super().__init__("node")
 
     def enqueue_job(self, job: NodeJob) -> None:
@@ -159,6 +168,7 @@ class NodeWorkflows(DBOSConfiguredInstance):
         # Whatever it is, the job must say so, and the node goes on.
         except Exception as error:  # noqa: BLE001
             self._fail(identifier, describe_fault(error), error)
+            self._tell(job, describe_fault(error))
             return
         finally:
             self._runner.clear(identifier)
@@ -166,6 +176,7 @@ class NodeWorkflows(DBOSConfiguredInstance):
             file: digest for entry in result.pipelines for file, digest in entry.models.items()
         }
         jobs.set_result(self._ledger, identifier, job.id, result.status, models)
+        self._tell(job, result.failure if result.status is RunStatus.FAILED else "")
         if jobs.cancel_asked(self._ledger, identifier) and result.status is RunStatus.FAILED:
             jobs.set_state(self._ledger, identifier, JobState.CANCELLED)
         elif result.status is RunStatus.FAILED:
@@ -206,6 +217,16 @@ class NodeWorkflows(DBOSConfiguredInstance):
             )
         elif jobs.set_state(self._ledger, identifier, JobState.DONE):
             _LOG.info("job done", extra={"job": identifier})
+
+    def _tell(self, job: NodeJob, failure: str) -> None:
+        objects = history.objects(self._ledger, job.collection, job.generation)
+        self._audit.ran(
+            job.id,
+            job.study_instance_uid,
+            [one.sop_instance_uid for one in objects],
+            by=job.ordered_by or f"rule {job.rule}",
+            failure=failure,
+        )
 
     def _fail(self, identifier: str, reason: str, error: BaseException | None = None) -> None:
         if jobs.set_state(self._ledger, identifier, JobState.FAILED, reason):

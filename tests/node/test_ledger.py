@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from app.node import deliveries, history, jobs
 from app.node.arrival import Arrival
+from app.node.audit import AuditTrail
 from app.node.intake import Intake
 from app.node.ledger import Ledger, sqlite_url
 from app.node.records import Collection, CollectionState, DeliveryState, JobState, Priority
@@ -285,7 +286,9 @@ class TestRetention:
     def clean(self, ledger: Ledger, tmp_path: Path) -> Callable[..., None]:
         def clean(**settings: float) -> None:
             kept = RetentionSettings(free_fraction=0, **settings)
-            Retention(ledger, tmp_path, tmp_path / "results", kept).clean()
+            Retention(
+                ledger, tmp_path, tmp_path / "results", kept, AuditTrail(tmp_path / "audit", "node")
+            ).clean()
 
         return clean
 
