@@ -14,9 +14,11 @@ from app.result_file import ExitStatus
 _EPILOGUE = """\
 other commands:
   python -m app.node route STUDY   which rule a study would match, and why
+  python -m app.node health        whether a node answers on this machine
 
 It runs until SIGTERM, SIGINT or SIGHUP. Settings are the section 'node' of app.yaml; docs/node.md
-describes them. QUANTMAP_DATABASE goes before node.database.
+describes them. QUANTMAP_DATABASE goes before node.database, QUANTMAP_PAGE_TOKEN before
+node.page.token.
 """
 
 
@@ -25,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["route"]:
         return _route(arguments[1:])
+    if arguments[:1] == ["health"]:
+        return _health(arguments[1:])
     return _serve(arguments)
 
 
@@ -46,16 +50,15 @@ def _serve(arguments: Sequence[str]) -> int:
     from app.order import UsageError, settings_of
 
     set_up_logging()
-    try:
-        settings = settings_of(options)
-    except UsageError as error:
-        return _refuse(error.problems)
-    from app.node.node import Node, NodeInUseError
+    from app.node.node import Node, NodeInUseError, from_environment
 
     try:
-        node = Node(settings, options.model or DEFAULT_MODELS, os.environ.get("QUANTMAP_DATABASE"))
+        settings = from_environment(settings_of(options))
+        node = Node(settings, options.model or DEFAULT_MODELS)
         node.start()
-    except (NodeInUseError, OSError) as error:
+    except UsageError as error:
+        return _refuse(error.problems)
+    except (NodeInUseError, OSError, ValueError) as error:
         return _refuse([str(error)])
     while await_next() not in INTERRUPTIONS:
         pass
@@ -88,6 +91,25 @@ def _route(arguments: Sequence[str]) -> int:
         for line in explain(settings, options.input, options.calling_ae, options.called_ae)
     )
     return ExitStatus.SUCCESS
+
+
+def _health(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m app.node health",
+        description="Says whether a node answers on this machine, by the port of its page.",
+    )
+    _add_configuration(parser)
+    options = parser.parse_args(arguments)
+    from app.node.health import ask
+    from app.order import UsageError, settings_of
+
+    try:
+        settings = settings_of(options)
+    except UsageError as error:
+        return _refuse(error.problems)
+    alive, word = ask(settings.node.page)
+    sys.stdout.write(f"{word}\n")
+    return ExitStatus.SUCCESS if alive else ExitStatus.FAULT
 
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:

@@ -23,13 +23,18 @@ from app.node.courier import Courier
 from app.node.deliver.commitments import Commitments
 from app.node.deliver.delivery import deliver
 from app.node.heads import Heads
+from app.node.health import problems
 from app.node.intake import Intake
 from app.node.ledger import Ledger, driver_url, sqlite_url
 from app.node.membership import Membership
+from app.node.page.application import Parts, create_app
+from app.node.page.settings import PageSettings
 from app.node.receive.receiver import Receiver
+from app.node.receive.stow import stow_router
 from app.node.retention import Retention
 from app.node.runner import JobRunner, worker_environments
 from app.node.spool import Spool
+from app.node.web_server import WebServer
 from app.node.worker_pool import WorkerPool
 from app.node.workflows import NodeWorkflows, open_queues
 
@@ -50,14 +55,17 @@ class Node:
     Args:
         settings: the whole of ``app.yaml``.
         models: folder of the networks.
-        database: address of the database; the one in the settings, or SQLite, without.
+
+    Raises:
+        NodeInUseError: another process is this node.
+        ValueError: the page would be open to a network with nobody signing in.
     """
 
-    def __init__(self, settings: Settings, models: Path, database: str | None = None) -> None:
+    def __init__(self, settings: Settings, models: Path) -> None:
         own = settings.node
         self.folder = own.folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
-        database = database or own.database
+        database = own.database
         self.machine = own.name or (_ALONE if database is None else socket.gethostname())
         self._lock = self._take_lock()
         self.settings = settings
@@ -95,7 +103,7 @@ class Node:
             self.ledger, self.folder, own, settings.ingest, self.workflows, heads
         )
         self.commands = Commands(self.ledger, self.workflows, self.completer.wake)
-        self._membership = Membership(self.ledger, self.machine, len(self.pool), self._take_over)
+        self.membership = Membership(self.ledger, self.machine, len(self.pool), self._take_over)
         self._retention = Retention(
             self.ledger, self.folder, self.runner.results, own.retention, self.audit
         )
@@ -106,6 +114,7 @@ class Node:
             on_event=self.audit.association,
             on_commitment=commitments.take,
         )
+        self.web = self._web_server() if own.page.enabled else None
 
     def start(self) -> None:
         """Find out what is there, resume what was under way, then open the doors."""
@@ -113,16 +122,23 @@ class Node:
         recovered = sum(self._recover(arrivals) for arrivals in _chunks(self.spool.recover()))
         if recovered:
             _LOG.info("%d objects found in the spool that were not in the ledger", recovered)
-        self._membership.join_others()
+        self.membership.join_others()
         DBOS.launch()
         open_queues(len(self.pool))
-        self._membership.start()
+        self.membership.start()
         self.completer.start()
         self._retention.start()
         self.receiver.start()
+        if self.web is not None:
+            self.web.start()
         _LOG.info(
             "node ready",
-            extra={"machine": self.machine, "port": self.receiver.port, "pid": os.getpid()},
+            extra={
+                "machine": self.machine,
+                "port": self.receiver.port,
+                "page": None if self.web is None else self.web.port,
+                "pid": os.getpid(),
+            },
         )
 
     def stop(self) -> None:
@@ -131,10 +147,12 @@ class Node:
         What is not finished then is left as after a kill: it resumes at the next start.
         """
         _LOG.info("node is to end")
+        if self.web is not None:
+            self.web.stop()
         self.receiver.stop()
         self.completer.stop()
         self._retention.stop()
-        self._membership.stop()
+        self.membership.stop()
         # It waits for running workflows, and takes up no others.
         ending = threading.Thread(target=self._end_workflows, daemon=True)
         ending.start()
@@ -154,6 +172,22 @@ class Node:
         if entered:
             self.audit.received(arrivals)
         return entered
+
+    def _web_server(self) -> WebServer:
+        settings = self.settings.node.page
+        stow = stow_router(self.spool, self.settings.node.receive, self.on_arrivals)
+        application = create_app(
+            Parts(
+                ledger=self.ledger,
+                commands=self.commands,
+                results=self.runner.results,
+                settings=settings,
+                machine=self.machine,
+                problems=lambda: list(problems(self)),
+                routers=[stow],
+            )
+        )
+        return WebServer(application, settings.host, settings.port)
 
     def _end_workflows(self) -> None:
         DBOS.destroy(workflow_completion_timeout_sec=int(self.settings.node.shutdown_seconds))
@@ -186,6 +220,19 @@ class Node:
                 "give each machine its own node.name"
             ) from None
         return lock
+
+
+def from_environment(settings: Settings) -> Settings:
+    """The settings with what the environment says before them: secrets that no file holds."""
+    node = settings.node
+    database = os.environ.get("QUANTMAP_DATABASE")
+    if database:
+        node = node.model_copy(update={"database": database})
+    token = os.environ.get("QUANTMAP_PAGE_TOKEN")
+    if token:
+        page = PageSettings.model_validate(node.page.model_dump() | {"token": token})
+        node = node.model_copy(update={"page": page})
+    return settings.model_copy(update={"node": node})
 
 
 def _chunks(arrivals: Iterable[Arrival]) -> Iterable[list[Arrival]]:

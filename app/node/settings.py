@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from app.node.deliver.settings import TargetSettings
+from app.node.page.settings import PageSettings
 from app.node.receive.settings import ReceiveSettings
 from app.node.records import Priority
 from app.pipelines import PIPELINES
@@ -183,6 +184,7 @@ class NodeSettings(_Section):
         targets: where results can go, by name.
         routes: the first rule that matches decides.
         jobs: how jobs run.
+        page: the web page, and the interfaces over HTTP.
         retention: what is removed, and when.
         shutdown_seconds: running jobs may take this long to finish when the node is to end;
             then they are interrupted, and run again at the next start.
@@ -196,6 +198,7 @@ class NodeSettings(_Section):
     targets: dict[str, TargetSettings] = {}
     routes: tuple[RouteRule, ...] = (RouteRule(name="everything"),)
     jobs: JobsSettings = JobsSettings()
+    page: PageSettings = PageSettings()
     retention: RetentionSettings = RetentionSettings()
     shutdown_seconds: float = Field(default=30, ge=0)
 

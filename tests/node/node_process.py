@@ -71,6 +71,7 @@ class NodeProcess:
             "smallest_free_fraction": 0,
         }
         section = {"folder": str(self.folder)} | dict(node)
+        section.setdefault("page", {"enabled": False})
         section["receive"] = receive | dict(node.get("receive", {}))
         folder.mkdir(parents=True, exist_ok=True)
         settings = {"node": section, "results": dict(results or FEW_OBJECTS), "device": "cpu"}
