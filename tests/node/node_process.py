@@ -77,11 +77,17 @@ class NodeProcess:
         settings = {"node": section, "results": dict(results or FEW_OBJECTS), "device": "cpu"}
         self._config.write_text(yaml.safe_dump(settings))
 
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        command = [sys.executable, "-m", "app.node", "--config", str(self._config)]
+        return [*self._before, *command]
+
     def launch(self) -> None:
         """Start it, and do not wait."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._before, sys.executable, "-m", "app.node", "--config", str(self._config)],
+                self.command,
                 cwd=ROOT,
                 env=self._environment,
                 stdout=log,

@@ -1,0 +1,80 @@
+"""Orthanc as the archive: on free ports of loopback, for as long as a test needs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.node.node_process import free_port
+
+_PLUGINS = Path("/usr/share/orthanc/plugins")
+_START_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Orthanc:
+    """A running Orthanc."""
+
+    http: str
+    dicom_port: int
+
+    def qido(self, study: str) -> set[str]:
+        """SOP Instance UIDs of a study, by QIDO-RS."""
+        url = f"{self.http}/dicom-web/studies/{study}/instances"
+        request = urllib.request.Request(url, headers={"Accept": "application/dicom+json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            body = answer.read()
+        items = json.loads(body) if body else []
+        return {item["00080018"]["Value"][0] for item in items}
+
+
+@contextmanager
+def orthanc(folder: Path, tool: Callable[[str], str]) -> Iterator[Orthanc]:
+    """Start Orthanc with its DICOMweb plug-in."""
+    program = tool("Orthanc")
+    # Where the plug-in is absent, asking for it as a tool says so in the usual way.
+    plugins = sorted(_PLUGINS.glob("*DicomWeb*.so")) or [Path(tool("libOrthancDicomWeb.so"))]
+    archive = Orthanc(f"http://127.0.0.1:{free_port()}", free_port())
+    configuration = {
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "storage"),
+        "Plugins": [str(plugin) for plugin in plugins],
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "HttpPort": int(archive.http.rpartition(":")[2]),
+        "DicomPort": archive.dicom_port,
+        "DicomAet": "ORTHANC",
+        "DicomAlwaysAllowFind": True,
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "orthanc.json").write_text(json.dumps(configuration))
+    with (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            [program, str(folder / "orthanc.json")], stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            _wait(archive, process, folder / "log.txt")
+            yield archive
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait(archive: Orthanc, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            archive.qido("1.2.3")
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"Orthanc did not start: {log.read_text()[-2000:]}")
