@@ -184,6 +184,7 @@ class Node:
                 settings=settings,
                 machine=self.machine,
                 problems=lambda: list(problems(self)),
+                on_action=lambda user, action, what: self.audit.asked(action, what, user),
                 routers=[stow],
             )
         )
