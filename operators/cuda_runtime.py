@@ -1,8 +1,8 @@
 """The CUDA runtime that Holoscan's libraries are linked with, on machines without CUDA too.
 
 Holoscan 4.2 finds ``libcudart.so.13`` only where the system's loader does. Where CUDA is not
-installed, the copy of the package ``nvidia-cuda-runtime`` (requirements.txt) is loaded first, and the
-loader takes that.
+installed, the copy of the package ``nvidia-cuda-runtime`` (requirements.txt) is loaded first, and
+the loader takes that.
 """
 
 from __future__ import annotations
