@@ -18,11 +18,12 @@ from app.node.completeness import completeness, rule_for
 from app.node.conditions import Facts
 from app.node.heads import Heads
 from app.node.ledger import Ledger, collection_of, job_of, now
-from app.node.records import Collection, CollectionState, DeliveryState, JobState, Priority
+from app.node.records import Collection, CollectionState, JobState, Priority
 from app.node.routing import off_peak_start, route
 from app.node.settings import NodeSettings
-from app.node.tables import COLLECTIONS, DELIVERIES, JOBS, OBJECTS, SERIES
-from app.node.workflows import NodeWorkflows, unfinished
+from app.node.sweep import Sweep
+from app.node.tables import COLLECTIONS, JOBS, OBJECTS, SERIES
+from app.node.workflows import NodeWorkflows
 from operators.ingest.acquire import acquire_study
 from operators.ingest.settings import IngestSettings
 from operators.ingest.study import load_files
@@ -33,7 +34,6 @@ _LOG = logging.getLogger(__name__)
 _LONGEST_SLEEP = 5.0
 _SHORTEST_SLEEP = 0.05
 _SECONDS_BETWEEN_SWEEPS = 15.0
-_OVERDUE_SECONDS = 15.0
 
 
 class Completer(threading.Thread):
@@ -64,6 +64,7 @@ class Completer(threading.Thread):
         self._ingest = ingest
         self._workflows = workflows
         self._heads = heads
+        self._sweep = Sweep(ledger, workflows)
         self._wake = threading.Event()
         self._ending = False
         self._swept = 0.0
@@ -85,7 +86,7 @@ class Completer(threading.Thread):
             try:
                 due = min(due, self.look())
                 if time.monotonic() - self._swept > _SECONDS_BETWEEN_SWEEPS:
-                    self.sweep()
+                    self._sweep()
                     self._swept = time.monotonic()
             # A database that is away for a while must not end this thread.
             except Exception as error:  # noqa: BLE001
@@ -103,22 +104,6 @@ class Completer(threading.Thread):
         for collection in self._ledger.rows(query, collection_of):
             due = min(due, self._look_at(collection))
         return due
-
-    def sweep(self) -> None:
-        """Start what was noted in the ledger but not started, because a process was killed."""
-        waiting = jobs.waiting_jobs(self._ledger)
-        known = unfinished([job.id for job in waiting])
-        for job in waiting:
-            if job.id not in known:
-                self._workflows.enqueue_job(job)
-        self._fail_broken_jobs()
-        overdue = select(DELIVERIES.c.job, DELIVERIES.c.target).where(
-            DELIVERIES.c.state == DeliveryState.WAITING,
-            DELIVERIES.c.next_try < now() - _OVERDUE_SECONDS,
-        )
-        for job_id, target in self._ledger.rows(overdue.distinct(), tuple):
-            if not self._workflows.is_delivery_waiting(job_id, target) and not unfinished([job_id]):
-                self._workflows.enqueue_delivery(job_id, target, f"sweep-{time.time_ns()}")
 
     def facts(self, collection: Collection) -> Facts:
         """What rules may ask about a collection."""
@@ -193,12 +178,3 @@ class Completer(threading.Thread):
             _LOG.error("series cannot be recognised: %s", describe_fault(error), exc_info=error)
             return frozenset()
         return frozenset(series.kind for series in study.series)
-
-    def _fail_broken_jobs(self) -> None:
-        """Say of jobs whose workflow ended without a word that they failed."""
-        query = select(JOBS).where(JOBS.c.state == JobState.RUNNING)
-        running = self._ledger.rows(query, job_of)
-        for job in running:
-            if job.id not in unfinished([job.id]):
-                reason = "its workflow ended with an internal fault; see the log"
-                jobs.set_state(self._ledger, job.id, JobState.FAILED, reason)

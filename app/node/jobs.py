@@ -183,12 +183,6 @@ def cancel_asked(ledger: Ledger, identifier: str) -> bool:
     return any(asked)
 
 
-def waiting_jobs(ledger: Ledger) -> list[NodeJob]:
-    """Jobs that were made and have not started."""
-    query = select(JOBS).where(JOBS.c.state == JobState.QUEUED).order_by(JOBS.c.created)
-    return ledger.rows(query, job_of)
-
-
 def begin_step(ledger: Ledger, job: str, attempt: int, name: str) -> None:
     """Note that a step begins."""
     row = {"job": job, "attempt": attempt, "name": name, "started": now()}

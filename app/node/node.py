@@ -6,8 +6,10 @@ import fcntl
 import logging
 import os
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -70,7 +72,7 @@ class Node:
         self._lock = self._take_lock()
         self.settings = settings
         self.ledger = Ledger(database or sqlite_url(self.folder / "ledger.sqlite"))
-        self._system_url = driver_url(database or sqlite_url(self.folder / "workflows.sqlite"))
+        self._system_url = driver_url(database or _write_ahead(self.folder / "workflows.sqlite"))
         # A folder of its own for each machine: at start a spool clears away half-written files.
         self.spool = Spool(self.folder / "spool" / self.machine)
         self.pool = WorkerPool(
@@ -234,6 +236,17 @@ def from_environment(settings: Settings) -> Settings:
         page = PageSettings.model_validate(node.page.model_dump() | {"token": token})
         node = node.model_copy(update={"page": page})
     return settings.model_copy(update={"node": node})
+
+
+def _write_ahead(file: Path) -> str:
+    """Address of an SQLite database that logs what it writes ahead; DBOS leaves the choice.
+
+    SQLite's other way, a file beside it that is deleted at each commit, has given "disk I/O
+    error" under many threads and kills.
+    """
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    return sqlite_url(file)
 
 
 def _chunks(arrivals: Iterable[Arrival]) -> Iterable[list[Arrival]]:

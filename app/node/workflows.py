@@ -7,7 +7,8 @@ of its own, delayed until it is due, so that a target that is down for days hold
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from dbos import DBOS, DBOSConfiguredInstance, SetEnqueueOptions, SetWorkflowID
 
@@ -30,6 +31,7 @@ _SECONDS_BETWEEN_POLLS = 0.25
 _PRIORITIES = {Priority.URGENT: 1, Priority.NORMAL: 10, Priority.OFF_PEAK: 100}
 """For DBOS, where the smallest number runs first."""
 
+_AT_A_TIME = 200
 _UNFINISHED = ["PENDING", "ENQUEUED", "DELAYED"]
 
 
@@ -78,14 +80,21 @@ class NodeWorkflows(DBOSConfiguredInstance):
         self._machine = machine
         self._starts = starts
         self._audit = audit
+        self._active: set[str] = set()
+        self._suspects: set[str] = set()
         super().__init__("node")
 
-    def enqueue_job(self, job: NodeJob) -> None:
-        """Let a job run when its turn comes; nothing happens where it waits already."""
+    def enqueue_job(self, job: NodeJob, occasion: str = "first") -> None:
+        """Let a job run when its turn comes; nothing happens where it waits already.
+
+        Args:
+            job: not yet ended.
+            occasion: another one starts it again.
+        """
         delay = job.not_before - now()
         priority = _PRIORITIES[job.priority]
         with (
-            SetWorkflowID(job.id),
+            SetWorkflowID(f"run/{job.id}/{occasion}"),
             SetEnqueueOptions(priority=priority, delay_seconds=delay if delay > 0 else None),
         ):
             DBOS.enqueue_workflow(JOBS_QUEUE, self.run_job, job.id)
@@ -104,28 +113,64 @@ class NodeWorkflows(DBOSConfiguredInstance):
         """
         delayed = delay if delay > 0 else None
         with (
-            SetWorkflowID(f"{job}/{target}/{occasion}/{number}"),
+            SetWorkflowID(f"deliver/{job}/{target}/{occasion}/{number}"),
             SetEnqueueOptions(queue_partition_key=target, delay_seconds=delayed),
         ):
             DBOS.enqueue_workflow(DELIVERIES_QUEUE, self.deliver, job, target, occasion, number)
 
     def is_delivery_waiting(self, job: str, target: str) -> bool:
         """Whether a try of a delivery is under way or due."""
-        prefix = f"{job}/{target}/"
+        prefix = f"deliver/{job}/{target}/"
         return bool(DBOS.list_workflows(workflow_id_prefix=prefix, status=_UNFINISHED, limit=1))
+
+    def at_work(self, identifiers: Iterable[str]) -> set[str]:
+        """Those of the jobs that a workflow runs, or will run."""
+        rest = list(identifiers)
+        found: set[str] = set()
+        for begin in range(0, len(rest), _AT_A_TIME):
+            prefixes = [f"run/{job}/" for job in rest[begin : begin + _AT_A_TIME]]
+            for status in DBOS.list_workflows(workflow_id_prefix=prefixes, status=_UNFINISHED):
+                found.add(status.workflow_id.split("/")[1])
+        return found
+
+    def resume_broken(self) -> None:
+        """Resume workflows of this machine whose thread ended by a fault of the database.
+
+        A workflow that has just been taken up may not have reached its thread: it is resumed
+        when it is found like this for the second time.
+        """
+        pending = DBOS.list_workflows(status="PENDING", executor_id=[self._machine])
+        broken = {status.workflow_id for status in pending} - self._active
+        for workflow in sorted(broken & self._suspects):
+            _LOG.warning("a workflow had lost its thread; it is resumed")
+            queue = JOBS_QUEUE if workflow.startswith("run/") else DELIVERIES_QUEUE
+            DBOS.resume_workflow(workflow, queue_name=queue)
+        self._suspects = broken - self._suspects
 
     @DBOS.workflow(max_recovery_attempts=None)
     def run_job(self, identifier: str) -> None:
         """Stage, run, and send the results on their way."""
-        for target in self._stage_and_run(identifier):
-            self.enqueue_delivery(identifier, target, "run")
+        with self._noted():
+            for target in self._stage_and_run(identifier):
+                self.enqueue_delivery(identifier, target, "run")
 
     @DBOS.workflow(max_recovery_attempts=None)
     def deliver(self, job: str, target: str, occasion: str, number: int) -> None:
         """Try once, and let the next try come when it is due."""
-        delay = self._try(job, target)
-        if delay is not None:
-            self.enqueue_delivery(job, target, occasion, number + 1, delay)
+        with self._noted():
+            delay = self._try(job, target)
+            if delay is not None:
+                self.enqueue_delivery(job, target, occasion, number + 1, delay)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Note that this workflow has a thread."""
+        workflow = DBOS.workflow_id or ""
+        self._active.add(workflow)
+        try:
+            yield
+        finally:
+            self._active.discard(workflow)
 
     def _stage_and_run(self, identifier: str) -> list[str]:
         """Names of the targets that get something."""
@@ -194,17 +239,17 @@ class NodeWorkflows(DBOSConfiguredInstance):
             return []
         jobs.set_state(self._ledger, identifier, JobState.DELIVERING)
         deliveries.plan_deliveries(self._ledger, identifier, job.result_folder, result, job.targets)
-        self._settle(identifier)
+        self.settle(identifier)
         return list(job.targets)
 
     @DBOS.step()
     def _try(self, job: str, target: str) -> float | None:
         """Try a delivery once; seconds until the next try, or None."""
         delay = self._courier.bring(job, target)
-        self._settle(job)
+        self.settle(job)
         return delay
 
-    def _settle(self, identifier: str) -> None:
+    def settle(self, identifier: str) -> None:
         """End a job of which everything has been delivered or given up."""
         if deliveries.open_count(self._ledger, identifier):
             return
@@ -231,9 +276,3 @@ class NodeWorkflows(DBOSConfiguredInstance):
     def _fail(self, identifier: str, reason: str, error: BaseException | None = None) -> None:
         if jobs.set_state(self._ledger, identifier, JobState.FAILED, reason):
             _LOG.error("job failed: %s", reason, extra={"job": identifier}, exc_info=error)
-
-
-def unfinished(identifiers: Sequence[str]) -> set[str]:
-    """Those of the workflows that are under way or due."""
-    found = DBOS.list_workflows(workflow_ids=list(identifiers), status=_UNFINISHED)
-    return {status.workflow_id for status in found}
