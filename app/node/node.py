@@ -241,8 +241,7 @@ def from_environment(settings: Settings) -> Settings:
 def _write_ahead(file: Path) -> str:
     """Address of an SQLite database that logs what it writes ahead; DBOS leaves the choice.
 
-    SQLite's other way, a file beside it that is deleted at each commit, has given "disk I/O
-    error" under many threads and kills.
+    Its many threads then read without waiting for the one that writes, and commits are faster.
     """
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
