@@ -66,7 +66,7 @@ class Node:
     def __init__(self, settings: Settings, models: Path) -> None:
         own = settings.node
         self.folder = own.folder.resolve()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         database = own.database
         self.machine = own.name or (_ALONE if database is None else socket.gethostname())
         self._lock = self._take_lock()
