@@ -39,6 +39,7 @@ from app.node.spool import Spool
 from app.node.web_server import WebServer
 from app.node.worker_pool import WorkerPool
 from app.node.workflows import NodeWorkflows, open_queues
+from app.node.worklist.service import NodeJobs, WorklistService
 
 _LOG = logging.getLogger(__name__)
 _WORKFLOW_VERSION = "1"
@@ -116,6 +117,7 @@ class Node:
             on_event=self.audit.association,
             on_commitment=commitments.take,
         )
+        self.worklist = self._worklist()
         self.web = self._web_server() if own.page.enabled else None
 
     def start(self) -> None:
@@ -131,6 +133,8 @@ class Node:
         self.completer.start()
         self._retention.start()
         self.receiver.start()
+        if self.worklist is not None:
+            self.worklist.start()
         if self.web is not None:
             self.web.start()
         _LOG.info(
@@ -151,6 +155,8 @@ class Node:
         _LOG.info("node is to end")
         if self.web is not None:
             self.web.stop()
+        if self.worklist is not None:
+            self.worklist.stop()
         self.receiver.stop()
         self.completer.stop()
         self._retention.stop()
@@ -174,6 +180,14 @@ class Node:
         if entered:
             self.audit.received(arrivals)
         return entered
+
+    def _worklist(self) -> WorklistService | None:
+        own = self.settings.node
+        if own.worklist is None:
+            return None
+        folder = self.folder / "worklist" / self.machine
+        orders = NodeJobs(self.commands, self.ledger, self.runner.results)
+        return WorklistService(own.worklist, folder, orders, own.targets, self.machine)
 
     def _web_server(self) -> WebServer:
         settings = self.settings.node.page

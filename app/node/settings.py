@@ -23,6 +23,7 @@ from app.node.deliver.settings import TargetSettings
 from app.node.page.settings import PageSettings
 from app.node.receive.settings import ReceiveSettings
 from app.node.records import Priority
+from app.node.worklist.settings import WorklistSettings
 from app.pipelines import PIPELINES
 from operators.ingest.settings import Conditions, Keyword
 from operators.vocabulary.acquisition import SeriesKind
@@ -180,6 +181,7 @@ class NodeSettings(_Section):
             The environment variable QUANTMAP_DATABASE goes before it.
         name: of this machine among those that share the database; its host name without.
         receive: who may send, over what, and how much.
+        worklist: takes orders as Unified Procedure Steps; null for no worklist.
         completeness: the first rule that fits decides.
         targets: where results can go, by name.
         routes: the first rule that matches decides.
@@ -194,6 +196,7 @@ class NodeSettings(_Section):
     database: str | None = None
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
     receive: ReceiveSettings = ReceiveSettings()
+    worklist: WorklistSettings | None = None
     completeness: tuple[CompletenessRule, ...] = ()
     targets: dict[str, TargetSettings] = {}
     routes: tuple[RouteRule, ...] = (RouteRule(name="everything"),)

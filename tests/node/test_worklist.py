@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -105,15 +105,20 @@ class Service:
         self.worklist.stop()
         self._notifier.stop()
 
-    @contextmanager
-    def manager(self, title: str = "MANAGER") -> Iterator[Manager]:
-        entity = AE(ae_title=title)
-        for sop_class in (PUSH, WATCH, PULL, QUERY):
-            entity.add_requested_context(sop_class)
-        association = entity.associate("127.0.0.1", self.worklist.port, ae_title="WORKLIST")
-        assert association.is_established
-        yield Manager(association)
-        association.release()
+    def manager(self, title: str = "MANAGER") -> AbstractContextManager[Manager]:
+        return manager_of(self.worklist.port, title)
+
+
+@contextmanager
+def manager_of(port: int, title: str = "MANAGER") -> Iterator[Manager]:
+    """A workflow manager at a worklist."""
+    entity = AE(ae_title=title)
+    for sop_class in (PUSH, WATCH, PULL, QUERY):
+        entity.add_requested_context(sop_class)
+    association = entity.associate("127.0.0.1", port, ae_title="WORKLIST")
+    assert association.is_established
+    yield Manager(association)
+    association.release()
 
 
 class Manager:

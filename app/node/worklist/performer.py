@@ -27,7 +27,7 @@ _SECONDS_PER_DAY = 86_400.0
 
 
 class NotHereYet(Exception):  # noqa: N818 - it may come
-    """Nothing of the study has been received."""
+    """The study has not been received, or is not complete yet."""
 
 
 @dataclass(frozen=True)

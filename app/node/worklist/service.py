@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from sqlalchemy import select
+
 from app.node import history
 from app.node.commands import CommandError, Commands
 from app.node.deliver.settings import TargetSettings
 from app.node.ledger import Ledger
-from app.node.records import NodeJob
+from app.node.records import CollectionState, NodeJob
+from app.node.tables import COLLECTIONS
 from app.node.worklist.notifier import Notifier
 from app.node.worklist.order import WorkOrder
 from app.node.worklist.performer import NotHereYet, Output, Performer
@@ -38,8 +41,17 @@ class NodeJobs:
         """Order a run, once for each work item; its id.
 
         Raises:
-            NotHereYet: nothing of the study has been received.
+            NotHereYet: the study has not been received, or is not complete yet.
         """
+        states = self._ledger.rows(
+            select(COLLECTIONS.c.state).where(
+                COLLECTIONS.c.study_instance_uid == order.study_instance_uid,
+                COLLECTIONS.c.state != CollectionState.REMOVED,
+            ),
+            lambda row: CollectionState(row.state),
+        )
+        if not states or CollectionState.OPEN in states:
+            raise NotHereYet("the study is not complete")
         try:
             return self._commands.order(
                 order.study_instance_uid,
