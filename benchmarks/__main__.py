@@ -11,6 +11,7 @@ NAMES = (
     "start",
     "ingest",
     "node_receive",
+    "node",
     "results",
     "cest_inference",
     "cest_simulator",

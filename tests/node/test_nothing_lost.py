@@ -153,7 +153,11 @@ def kill_once(node: NodeProcess, chance: random.Random, longest: float) -> str:
                 os.kill(worker, signal.SIGKILL)
             return "worker"
     # Short lives strike where it starts; long ones let work be done.
-    time.sleep(chance.uniform(0, longest) if chance.random() < 0.5 else chance.uniform(0, 5))
+    if chance.random() < 0.3:
+        time.sleep(chance.uniform(0, 5))
+    else:
+        node.start()
+        time.sleep(chance.uniform(0, longest))
     node.kill()
     node.launch()
     return "node"
