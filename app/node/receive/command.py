@@ -39,7 +39,6 @@ class Status(enum.IntEnum):
     """Status (0000,0900) that this node answers with (PS3.7 annex C, PS3.4 B.2.3)."""
 
     SUCCESS = 0x0000
-    PROCESSING_FAILURE = 0x0110
     NO_SUCH_INSTANCE = 0x0112
     NO_SUCH_EVENT_TYPE = 0x0113
     INVALID_ARGUMENT = 0x0115

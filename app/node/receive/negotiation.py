@@ -66,9 +66,9 @@ class Rejection:
 
 NO_DISK = Rejection(2, 3, 1, "the disk is almost full")
 NO_ROOM = Rejection(2, 3, 2, "all associations are taken")
-_UNKNOWN_CALLED = Rejection(1, 1, 7, "called AE title not served")
-_UNKNOWN_CALLING = Rejection(1, 1, 3, "sender not on the allow-list")
-_UNKNOWN_APPLICATION_CONTEXT = Rejection(1, 1, 2, "application context not supported")
+UNKNOWN_CALLED = Rejection(1, 1, 7, "called AE title not served")
+UNKNOWN_CALLING = Rejection(1, 1, 3, "sender not on the allow-list")
+UNKNOWN_APPLICATION_CONTEXT = Rejection(1, 1, 2, "application context not supported")
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,12 @@ def negotiate(
     """
     calling, called = _title(request.calling_ae_title), _title(request.called_ae_title)
     if request.application_context_name != "1.2.840.10008.3.1.1.1":
-        return _UNKNOWN_APPLICATION_CONTEXT
+        return UNKNOWN_APPLICATION_CONTEXT
     if called not in settings.ae_titles:
-        return _UNKNOWN_CALLED
+        return UNKNOWN_CALLED
     sender = settings.sender(calling, peer_address)
     if sender is None:
-        return _UNKNOWN_CALLING
+        return UNKNOWN_CALLING
     rejection = obstacle()
     if rejection is not None:
         return rejection

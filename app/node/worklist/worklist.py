@@ -30,7 +30,7 @@ from app.node.worklist.workitem_store import WorkitemStore
 
 _LOG = logging.getLogger(__name__)
 _VERIFICATION = UID("1.2.840.10008.1.1")
-_CLASSES = [UID(f"1.2.840.10008.5.1.4.34.6.{number}") for number in (1, 2, 3, 5)]
+CLASSES = [UID(f"1.2.840.10008.5.1.4.34.6.{number}") for number in (1, 2, 3, 5)]
 _GLOBAL_SUBSCRIPTION = "1.2.840.10008.5.1.4.34.5"
 _CHANGE_STATE, _REQUEST_CANCEL, _SUBSCRIBE, _UNSUBSCRIBE, _SUSPEND_GLOBAL = 1, 2, 3, 4, 5
 _PENDING, _CANCELLED = 0xFF00, 0xFE00
@@ -80,7 +80,7 @@ class Worklist:
         entity.require_called_aet = True
         entity.maximum_associations = _MOST_ASSOCIATIONS
         entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = _SECONDS
-        for sop_class in (_VERIFICATION, *_CLASSES):
+        for sop_class in (_VERIFICATION, *CLASSES):
             entity.add_supported_context(sop_class)
         self._server = entity.start_server(
             (settings.host, settings.port),
