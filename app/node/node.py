@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig
+from pydantic import SecretStr
 
 from app.config import Settings
 from app.node.arrival import Arrival
@@ -249,6 +250,10 @@ def from_environment(settings: Settings) -> Settings:
     if token:
         page = PageSettings.model_validate(node.page.model_dump() | {"token": token})
         node = node.model_copy(update={"page": page})
+    stow_token = os.environ.get("QUANTMAP_STOW_TOKEN")
+    if stow_token:
+        receive = node.receive.model_copy(update={"stow_token": SecretStr(stow_token)})
+        node = node.model_copy(update={"receive": receive})
     return settings.model_copy(update={"node": node})
 
 
