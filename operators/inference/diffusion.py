@@ -18,6 +18,7 @@ from operators.inference.outlier_volumes import outlier_slices, outlier_volumes
 from operators.inference.pixel_check import check_pixels, repeated_volumes
 from operators.inference.segments import brain_of, regions
 from operators.inference.settings import DiffusionSettings
+from operators.inference.tensor_field import DiffusionAnalysis, TensorField
 from operators.inference.volume_fit import MAPS, fit_volume
 from operators.vocabulary.acquisition import Acquisition, GradientTable, SeriesKind
 from operators.vocabulary.quantity import QUANTITIES, QuantityMap
@@ -36,7 +37,7 @@ def diffusion_outcome(study: AcquiredStudy, settings: DiffusionSettings) -> Pipe
     results, refusals = [], []
     for acquisition in series:
         try:
-            results.append(analyse_diffusion(acquisition, settings))
+            results.append(analyse_diffusion(acquisition, settings).result)
         except Refusal as refusal:
             refusals.append(refusal)
     return PipelineOutcome(
@@ -47,7 +48,7 @@ def diffusion_outcome(study: AcquiredStudy, settings: DiffusionSettings) -> Pipe
     )
 
 
-def analyse_diffusion(acquisition: Acquisition, settings: DiffusionSettings) -> PipelineResult:
+def analyse_diffusion(acquisition: Acquisition, settings: DiffusionSettings) -> DiffusionAnalysis:
     """Fit the diffusion tensor and make its maps: b0, MD, FA, AD, RD, residual, colour FA.
 
     Args:
@@ -72,7 +73,7 @@ def analyse_diffusion(acquisition: Acquisition, settings: DiffusionSettings) -> 
 
 def _analyse(
     acquisition: Acquisition, table: GradientTable, settings: DiffusionSettings
-) -> PipelineResult:
+) -> DiffusionAnalysis:
     findings = [*acquisition.findings, *check_gradients(table)]
     began = time.perf_counter()
     signals = acquisition.volume().array
@@ -101,7 +102,14 @@ def _analyse(
     fitted = time.perf_counter()
     segments = regions(brain, fit.analysed, acquisition.geometry)
     findings += fit_findings(fit, signals, table, segments[0].name, minimum)
-    return PipelineResult(
+    field = TensorField(
+        fit.tensor,
+        fit.principal,
+        fit.maps["fractional_anisotropy"],
+        segments[0].volume.array > 0,
+        acquisition.geometry,
+    )
+    result = PipelineResult(
         pipeline=PIPELINE,
         maps=tuple(
             QuantityMap(QUANTITIES[name], acquisition.geometry.with_array(fit.maps[name]))
@@ -112,7 +120,7 @@ def _analyse(
                 "colour_fa",
                 "Colour FA",
                 acquisition.geometry.with_array(
-                    fit.colour, channels={RGB_COLOR_CHANNEL_DESCRIPTOR: ["R", "G", "B"]}
+                    field.colours(), channels={RGB_COLOR_CHANNEL_DESCRIPTOR: ["R", "G", "B"]}
                 ),
             ),
         ),
@@ -128,6 +136,7 @@ def _analyse(
         },
         protocol=acquisition.protocol,
     )
+    return DiffusionAnalysis(result, field)
 
 
 def least_weighted_image(signals: np.ndarray, b_values: np.ndarray) -> np.ndarray:

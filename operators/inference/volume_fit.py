@@ -10,7 +10,6 @@ import torch
 from models.diffusion.design import PARAMETERS
 from models.diffusion.scalars import (
     axial_diffusivity,
-    direction_colour,
     fractional_anisotropy,
     mean_diffusivity,
     radial_diffusivity,
@@ -48,7 +47,8 @@ class VolumeFit:
     Attributes:
         maps: by quantity name, float32 (slices, rows, columns), as fitted; 0 where not fitted
             and where the value is not finite.
-        colour: uint8 (slices, rows, columns, 3) colour FA.
+        tensor: float32 (slices, rows, columns, 6) in mm²/s, LPS, as fitted; 0 where not finite.
+        principal: float32 (slices, rows, columns, 3) first eigenvector, LPS.
         fitted: boolean (slices, rows, columns), the voxels that were fitted.
         analysed: those of which every map is finite and physically possible.
         region: those over which the residuals of a slice are summed up.
@@ -65,7 +65,8 @@ class VolumeFit:
     """
 
     maps: dict[str, np.ndarray]
-    colour: np.ndarray
+    tensor: np.ndarray
+    principal: np.ndarray
     fitted: np.ndarray
     analysed: np.ndarray
     region: np.ndarray
@@ -103,7 +104,8 @@ def fit_volume(
     shape, volumes = signals.shape[:3], signals.shape[3]
     fit = VolumeFit(
         maps={name: np.zeros(shape, np.float32) for name in MAPS},
-        colour=np.zeros((*shape, 3), np.uint8),
+        tensor=np.zeros((*shape, 6), np.float32),
+        principal=np.zeros((*shape, 3), np.float32),
         fitted=mask.copy(),
         analysed=np.zeros(shape, dtype=bool),
         region=mask & region,
@@ -173,12 +175,18 @@ def _keep(fit: VolumeFit, found: TensorFit, place: tuple[int, np.ndarray, np.nda
         inside = (single >= low) & (single <= high)
         possible &= inside
         fit.outside[name][place] = ~inside
-        fit.maps[name][place] = np.where(np.isfinite(single), single, np.float32(0))
+        fit.maps[name][place] = _finite(value)
     fit.analysed[place] = possible
-    fit.colour[place] = direction_colour(found.principal, anisotropy).numpy()
+    fit.tensor[place] = _finite(found.tensor)
+    fit.principal[place] = _finite(found.principal)
     if volumes > PARAMETERS:
-        noise = (squares / (volumes - PARAMETERS)).sqrt().to(torch.float32).numpy()
-        fit.noise[place] = np.where(np.isfinite(noise), noise, np.float32(0))
+        fit.noise[place] = _finite((squares / (volumes - PARAMETERS)).sqrt())
     fit.raised_signals[place] = (found.raised_signals > 0).numpy()
     fit.raised_eigenvalues[place] = (found.raised_eigenvalues > 0).numpy()
     fit.unweighted[place] = found.unweighted.numpy()
+
+
+def _finite(values: torch.Tensor) -> np.ndarray:
+    """float32, 0 where it is not a number."""
+    single = values.to(torch.float32).numpy()
+    return np.where(np.isfinite(single), single, np.float32(0))

@@ -47,6 +47,10 @@ def array_of(result: PipelineResult, name: str) -> np.ndarray:
     return next(one.volume.array for one in result.maps if one.quantity.name == name)
 
 
+def analyse(series: Acquisition, settings: DiffusionSettings) -> PipelineResult:
+    return analyse_diffusion(series, settings).result
+
+
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one, other)[0, 1])
 
@@ -55,7 +59,7 @@ def test_the_ordinary_fit_is_the_scanner_s_own(study):
     """Series 11 and 13 are the ADC and FA that the scanner made of series 10 (XA30)."""
     xa30 = study("dwi_siemens_xa30_enhanced")
     series = numbered(xa30, 10)
-    result = analyse_diffusion(series, DiffusionSettings(fit="ordinary"))
+    result = analyse(series, DiffusionSettings(fit="ordinary"))
     brain = result.segments[0].volume.array > 0
     assert 1.2e6 < brain.sum() * np.prod(series.geometry.spacing) < 1.8e6, "a brain, in mm³"
     for number, name, least_slope in (
@@ -79,7 +83,7 @@ def test_both_fits_are_dipy_s(study, name, fit, method):
     series = numbered(study(name), SERIES[name])
     # One minimum for both, so that voxels with a signal of zero are compared too.
     settings = DiffusionSettings(fit=fit, minimum_signal=1e-4)
-    result = analyse_diffusion(series, settings)
+    result = analyse(series, settings)
     brain = result.segments[0].volume.array > 0
     assert isinstance(series.protocol, GradientTable)
     table = gradient_table(
@@ -105,7 +109,7 @@ def test_the_ordinary_fit_and_its_directions_are_mrtrix3_s(study, tool, tmp_path
     """Its weighted fit is another: it starts from measured signals and repeats."""
     dwi2tensor, tensor2metric = tool("dwi2tensor"), tool("tensor2metric")
     series = numbered(study("dwi_philips_classic"), 601)
-    result = analyse_diffusion(series, DiffusionSettings(fit="ordinary"))
+    result = analyse(series, DiffusionSettings(fit="ordinary"))
     table = series.protocol
     assert isinstance(table, GradientTable)
     # NIfTI and MRtrix3 are RAS; bvecs of FSL's kind would depend on the storage order.
@@ -140,7 +144,7 @@ def test_the_corpus_callosum_runs_from_left_to_right_in_any_grid(study, number, 
     rows_of_grid = series.geometry.direction[:, 1]
     assert (abs(np.degrees(np.arcsin(rows_of_grid[0]))) > 20) == turned
     assert isinstance(series.protocol, GradientTable)
-    result = analyse_diffusion(series, DiffusionSettings())
+    result = analyse(series, DiffusionSettings())
     brain = result.segments[0].volume.array > 0
     fit = TensorLeastSquares(series.protocol.b_values, series.protocol.directions).fit(
         torch.from_numpy(series.volume().array[brain])

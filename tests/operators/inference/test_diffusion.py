@@ -57,6 +57,11 @@ def acquisition(acquisition_of: Callable[..., Acquisition], pixels, table) -> Ac
     return acquisition_of(pixels, table)
 
 
+def analyse(acquisition: Acquisition, settings: DiffusionSettings) -> PipelineResult:
+    """The plain fit: no network is at hand."""
+    return analyse_diffusion(acquisition, settings).result
+
+
 def codes(result: PipelineResult) -> list[str]:
     return [finding.code for finding in result.findings]
 
@@ -67,7 +72,7 @@ def array_of(result: PipelineResult, name: str) -> np.ndarray:
 
 @pytest.mark.parametrize("fit", ["weighted", "ordinary"])
 def test_the_maps_are_those_of_the_tensor(acquisition, head, fit):
-    result = analyse_diffusion(acquisition, DiffusionSettings(fit=fit))
+    result = analyse(acquisition, DiffusionSettings(fit=fit))
     values = np.linalg.eigvalsh([[1.5e-3, 0.1e-3, 0], [0.1e-3, 0.4e-3, 0], [0, 0, 0.3e-3]])
     fa = np.sqrt(1.5 * ((values - values.mean()) ** 2).sum() / (values**2).sum())
     for name, expected in (
@@ -87,14 +92,14 @@ def test_the_maps_are_those_of_the_tensor(acquisition, head, fit):
 
 def test_colours_follow_the_principal_axis_in_the_patient(acquisition, head):
     """Left-right fibres are red whatever the orientation of the grid."""
-    colour = analyse_diffusion(acquisition, DiffusionSettings()).colour_maps[0].volume
+    colour = analyse(acquisition, DiffusionSettings()).colour_maps[0].volume
     assert colour.array.shape == (*SHAPE, 3)
     red, green, blue = np.median(colour.array[head].astype(float), axis=0)
     assert red > 5 * green > blue
 
 
 def test_segments_are_the_brain_and_what_was_analysed(acquisition, head):
-    brain, analysed = analyse_diffusion(acquisition, DiffusionSettings()).segments
+    brain, analysed = analyse(acquisition, DiffusionSettings()).segments
     assert (brain.name, analysed.name) == ("Brain", "Analysed voxels")
     assert brain.type.value == "12738006"
     overlap = 2 * (brain.volume.array[head].sum()) / (brain.volume.array.sum() + head.sum())
@@ -104,14 +109,12 @@ def test_segments_are_the_brain_and_what_was_analysed(acquisition, head):
 
 
 def test_no_brain_is_claimed_of_another_body_part(acquisition_of, pixels, table):
-    result = analyse_diffusion(
-        acquisition_of(pixels, table, body_part="PROSTATE"), DiffusionSettings()
-    )
+    result = analyse(acquisition_of(pixels, table, body_part="PROSTATE"), DiffusionSettings())
     assert [segment.name for segment in result.segments] == ["Analysed voxels"]
 
 
 def test_the_result_says_how_it_was_made(acquisition):
-    result = analyse_diffusion(acquisition, DiffusionSettings(fit="ordinary"))
+    result = analyse(acquisition, DiffusionSettings(fit="ordinary"))
     assert result.pipeline == "diffusion"
     assert result.source is acquisition.source
     assert result.protocol is acquisition.protocol
@@ -123,7 +126,7 @@ def test_the_result_says_how_it_was_made(acquisition):
 
 def test_good_data_give_no_warning(acquisition_of, pixels, table):
     body = acquisition_of(pixels, table, body_part="LIVER")
-    result = analyse_diffusion(body, DiffusionSettings())
+    result = analyse(body, DiffusionSettings())
     assert not [one for one in result.findings if one.severity is not Severity.INFORMATION]
 
 
@@ -140,7 +143,7 @@ def test_signals_without_logarithm_are_counted(acquisition_of, pixels, table, he
     rows = np.argwhere(head)[:40]
     pixels[tuple(rows.T)] = np.where(np.arange(22) == 9, 0, pixels[tuple(rows.T)])
     for fit, minimum in (("weighted", "0.0001"), ("ordinary", f"{pixels[pixels > 0].min():.4g}")):
-        result = analyse_diffusion(acquisition_of(pixels, table), DiffusionSettings(fit=fit))
+        result = analyse(acquisition_of(pixels, table), DiffusionSettings(fit=fit))
         (finding,) = [one for one in result.findings if one.code == "signal-below-minimum"]
         assert finding.message.startswith("40 of")
         assert f"fitted as {minimum}" in finding.message
@@ -151,7 +154,7 @@ def test_impossible_values_are_left_in_the_map_and_out_of_the_segments(
 ):
     place = tuple(np.argwhere(head)[300])
     pixels[place] = np.r_[np.full(2, 60000.0), np.full(20, 1.0)]
-    result = analyse_diffusion(acquisition_of(pixels, table), DiffusionSettings())
+    result = analyse(acquisition_of(pixels, table), DiffusionSettings())
     assert array_of(result, "mean_diffusivity")[place] > 5e-3
     assert all(segment.volume.array[place] == 0 for segment in result.segments)
     assert "value-impossible" in codes(result)
@@ -162,7 +165,7 @@ def test_negative_eigenvalues_are_counted(acquisition_of, pixels, table, head):
     pixels[place] = np.r_[np.full(2, 100.0), np.full(20, 300.0)]
     (finding,) = [
         one
-        for one in analyse_diffusion(
+        for one in analyse(
             acquisition_of(pixels, table, body_part="LIVER"), DiffusionSettings()
         ).findings
         if one.code == "negative-eigenvalue"
@@ -175,32 +178,28 @@ def test_a_volume_of_a_moved_head_is_reported_and_dropped_on_request(
 ):
     moved = pixels.copy()
     moved[..., 11] = np.roll(pixels[..., 11], 8, axis=1)
-    kept = analyse_diffusion(acquisition_of(moved, table), DiffusionSettings())
-    dropped = analyse_diffusion(
-        acquisition_of(moved, table), DiffusionSettings(outlier_volumes="drop")
-    )
+    kept = analyse(acquisition_of(moved, table), DiffusionSettings())
+    dropped = analyse(acquisition_of(moved, table), DiffusionSettings(outlier_volumes="drop"))
     assert any(
         "volumes 12 " in one.message for one in kept.findings if one.code == "outlier-volumes"
     )
     assert "outlier-volumes-dropped" in codes(dropped)
     without = GradientTable(np.delete(table.b_values, 11), np.delete(table.directions, 11, axis=0))
-    expected = analyse_diffusion(
-        acquisition_of(np.delete(moved, 11, axis=3), without), DiffusionSettings()
-    )
+    expected = analyse(acquisition_of(np.delete(moved, 11, axis=3), without), DiffusionSettings())
     name = "fractional_anisotropy"
     assert np.array_equal(array_of(dropped, name), array_of(expected, name))
 
 
 def test_a_slice_that_lost_signal_is_reported(acquisition_of, pixels, table):
     pixels[3, :, :, 8] *= 0.5
-    result = analyse_diffusion(acquisition_of(pixels, table), DiffusionSettings())
+    result = analyse(acquisition_of(pixels, table), DiffusionSettings())
     (finding,) = [one for one in result.findings if one.code == "outlier-slices"]
     assert "1, in volumes 9;" in finding.message
 
 
 def test_repeated_volumes_are_an_error_finding(acquisition_of, pixels, table):
     pixels[..., 5] = pixels[..., 3]
-    result = analyse_diffusion(acquisition_of(pixels, table), DiffusionSettings())
+    result = analyse(acquisition_of(pixels, table), DiffusionSettings())
     (finding,) = [one for one in result.findings if one.code == "volumes-repeated"]
     assert "6 (as 4)" in finding.message
 
@@ -208,7 +207,7 @@ def test_repeated_volumes_are_an_error_finding(acquisition_of, pixels, table):
 def test_signals_at_the_noise_floor_are_a_warning(acquisition_of, pixels, table):
     noise = np.random.default_rng(3).normal(0, 400, size=(2, *pixels.shape))
     noisy = np.hypot(pixels + noise[0], noise[1])
-    result = analyse_diffusion(acquisition_of(noisy, table, body_part=""), DiffusionSettings())
+    result = analyse(acquisition_of(noisy, table, body_part=""), DiffusionSettings())
     assert "noise-floor" in codes(result)
 
 
@@ -231,7 +230,7 @@ def test_bad_pixels_are_refused_and_the_series_named(
 ):
     acquisition = acquisition_of(_with(pixels, index, value), table, number=33)
     with pytest.raises(Refusal) as refused:
-        analyse_diffusion(acquisition, DiffusionSettings())
+        analyse(acquisition, DiffusionSettings())
     assert refused.value.rule == rule
     assert refused.value.series_number == 33
     assert refused.value.series_instance_uid == acquisition.source.series_instance_uid
@@ -242,7 +241,7 @@ def test_an_insufficient_table_is_refused_before_pixels_are_read(acquisition_of,
     acquisition = acquisition_of(pixels[..., :7], few)
     object.__setattr__(acquisition, "read", lambda: pytest.fail("pixels were read"))
     with pytest.raises(Refusal, match="5 distinct"):
-        analyse_diffusion(acquisition, DiffusionSettings())
+        analyse(acquisition, DiffusionSettings())
 
 
 def test_a_refused_series_does_not_keep_others_from_being_analysed(acquisition_of, pixels, table):
