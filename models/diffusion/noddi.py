@@ -76,9 +76,15 @@ def stick_moments(attenuation: float) -> np.ndarray:
     Args:
         attenuation: b times diffusivity along the stick, without unit.
     """
+    node, weighted = _quadrature()
+    return (2 * _DEGREES + 1) / 2 * (np.exp(-attenuation * node**2) @ weighted)
+
+
+@functools.cache
+def _quadrature() -> tuple[np.ndarray, np.ndarray]:
+    """Nodes of Gauss and Legendre's rule, and Legendre polynomials there times its weights."""
     node, weight = np.polynomial.legendre.leggauss(200)
-    polynomials = legendre(torch.from_numpy(node)).numpy()
-    return (2 * _DEGREES + 1) / 2 * ((weight * np.exp(-attenuation * node**2)) @ polynomials)
+    return node, weight[:, None] * legendre(torch.from_numpy(node)).numpy()
 
 
 def dispersion_moments(odi: Tensor) -> Tensor:
