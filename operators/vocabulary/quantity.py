@@ -1,10 +1,10 @@
 """The table of quantities: name, DICOM code, UCUM unit, display window, valid range.
 
-Codes are DCM codes of PS3.16 where one exists. No standard code exists for the exchange
-parameters, pool fractions, B0 shift, B1 scale, Lorentzian amplitudes, fit residuals and the
-asymmetry of magnetisation transfer (113098 is its ratio): these carry the private scheme
-``99QUANTMAP``, declared in Coding Scheme Identification of every object and listed in
-``docs/conformance.md``.
+Codes are DCM codes of PS3.16 where one exists. No standard code exists for the parameters of
+NODDI, exchange parameters, pool fractions, B0 shift, B1 scale, Lorentzian amplitudes, fit
+residuals, standard deviations as quantities of their own, and the asymmetry of magnetisation
+transfer (113098 is its ratio): these carry the private scheme ``99QUANTMAP``, declared in Coding
+Scheme Identification of every object and listed in ``docs/conformance.md``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _MILLISECOND = Code("ms", "UCUM", "millisecond")
 _DIFFUSIVITY = Code("mm2/s", "UCUM", "square millimeter per second")
 _PPM = Code("[ppm]", "UCUM", "parts per million")
 _SINGLE_TENSOR = Code("113231", "DCM", "Single Tensor")
+_KURTOSIS = Code("113222", "DCM", "DKI")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,55 @@ _TABLE = (
     Quantity("diffusion_residual", "DWI residual",
              _private("DWIRESID", "Root mean square residual of diffusion fit relative to b0"),
              _PERCENT, (0, 10), (0, 1e4), 0.01, "cividis"),
+    Quantity("mean_kurtosis", "MK", _dcm("113205", "Mean Kurtosis"),
+             _NO_UNITS, (0, 2), (0, 10), 1e-3, "magma", _KURTOSIS),
+    Quantity("axial_kurtosis", "AK", _dcm("113208", "Axial Kurtosis"),
+             _NO_UNITS, (0, 2), (0, 10), 1e-3, "magma", _KURTOSIS),
+    Quantity("radial_kurtosis", "RK", _dcm("113207", "Radial Kurtosis"),
+             _NO_UNITS, (0, 3), (0, 10), 1e-3, "magma", _KURTOSIS),
+    Quantity("neurite_density", "NDI", _private("NDI", "Neurite density index of NODDI"),
+             _NO_UNITS, (0, 1), (0, 1), 1e-3, "viridis"),
+    Quantity("orientation_dispersion", "ODI",
+             _private("ODI", "Orientation dispersion index of NODDI"),
+             _NO_UNITS, (0, 1), (0, 1), 1e-3, "viridis"),
+    Quantity("free_water_fraction", "FWF", _private("FWF", "Free water fraction of NODDI"),
+             _NO_UNITS, (0, 1), (0, 1), 1e-3, "viridis"),
+    Quantity("prior_data_share", "Data share",
+             _private("DATASHARE", "Share of the data in the precision of the diffusion tensor"),
+             _NO_UNITS, (0, 1), (0, 1), 1e-3, "cividis"),
+    Quantity("b0_sd", "b0 SD",
+             _private("B0SIGNALSD", "Standard deviation of signal without diffusion weighting"),
+             _NO_UNITS, (0, 50), (0, 1e9), 0.01, "cividis", arbitrary_scale=True),
+    Quantity("mean_diffusivity_sd", "MD SD",
+             _private("MDSD", "Standard deviation of mean diffusivity"),
+             _DIFFUSIVITY, (0, 1e-4), (0, 0.1), 1e-7, "cividis", _SINGLE_TENSOR),
+    Quantity("fractional_anisotropy_sd", "FA SD",
+             _private("FASD", "Standard deviation of fractional anisotropy"),
+             _NO_UNITS, (0, 0.1), (0, 100), 1e-4, "cividis", _SINGLE_TENSOR),
+    Quantity("axial_diffusivity_sd", "AD SD",
+             _private("ADSD", "Standard deviation of axial diffusivity"),
+             _DIFFUSIVITY, (0, 2e-4), (0, 0.1), 1e-7, "cividis", _SINGLE_TENSOR),
+    Quantity("radial_diffusivity_sd", "RD SD",
+             _private("RDSD", "Standard deviation of radial diffusivity"),
+             _DIFFUSIVITY, (0, 2e-4), (0, 0.1), 1e-7, "cividis", _SINGLE_TENSOR),
+    Quantity("mean_kurtosis_sd", "MK SD",
+             _private("MKSD", "Standard deviation of mean diffusional kurtosis"),
+             _NO_UNITS, (0, 0.3), (0, 100), 1e-3, "cividis", _KURTOSIS),
+    Quantity("axial_kurtosis_sd", "AK SD",
+             _private("AKSD", "Standard deviation of axial diffusional kurtosis"),
+             _NO_UNITS, (0, 0.3), (0, 100), 1e-3, "cividis", _KURTOSIS),
+    Quantity("radial_kurtosis_sd", "RK SD",
+             _private("RKSD", "Standard deviation of radial diffusional kurtosis"),
+             _NO_UNITS, (0, 0.5), (0, 100), 1e-3, "cividis", _KURTOSIS),
+    Quantity("neurite_density_sd", "NDI SD",
+             _private("NDISD", "Standard deviation of neurite density index"),
+             _NO_UNITS, (0, 0.2), (0, 1), 1e-3, "cividis"),
+    Quantity("orientation_dispersion_sd", "ODI SD",
+             _private("ODISD", "Standard deviation of orientation dispersion index"),
+             _NO_UNITS, (0, 0.2), (0, 1), 1e-3, "cividis"),
+    Quantity("free_water_fraction_sd", "FWF SD",
+             _private("FWFSD", "Standard deviation of free water fraction"),
+             _NO_UNITS, (0, 0.2), (0, 1), 1e-3, "cividis"),
     Quantity("mt_fraction", "f_ss", _private("FSS", "Semisolid MT proton fraction"),
              _PERCENT, (0, 30), (0, 30), 0.01, "viridis"),
     Quantity("mt_exchange_rate", "k_ssw", _private("KSSW", "Semisolid MT exchange rate"),
