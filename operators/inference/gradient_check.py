@@ -15,6 +15,8 @@ UNWEIGHTED_BELOW = 50.0
 SHELL_WIDTH = 100.0
 #: Above it, diffusion in tissue is visibly not Gaussian and a tensor underestimates it.
 GAUSSIAN_UP_TO = 1500.0
+#: Code of the finding that says so.
+HIGH_B_VALUE = "high-b-value"
 #: Directions (without sign) that are closer are one direction, degrees.
 SAME_DIRECTION = 1.0
 LEAST_DIRECTIONS = 6
@@ -99,7 +101,7 @@ def check_gradients(table: GradientTable) -> tuple[Finding, ...]:
     if table.b_values.max() > GAUSSIAN_UP_TO:
         findings.append(
             Finding(
-                "high-b-value",
+                HIGH_B_VALUE,
                 f"b-values up to {table.b_values.max():g} s/mm²: diffusivities are lower than "
                 f"at b 1000 s/mm², because diffusion in tissue is not Gaussian.",
                 Severity.INFORMATION,
