@@ -62,7 +62,12 @@ class QuantMapApplication(Application):
         )
         acquire = step(AcquisitionOperator)(self, settings=settings.ingest, name="acquire")
         pipelines = {
-            "diffusion": partial(step(DiffusionOperator), settings=settings.pipelines.diffusion),
+            "diffusion": partial(
+                step(DiffusionOperator),
+                settings=settings.pipelines.diffusion,
+                models=self.models,
+                device=settings.device,
+            ),
             "cest_mt": partial(
                 step(CestMtOperator),
                 settings=settings.pipelines.cest_mt,

@@ -32,7 +32,7 @@ class Pipeline:
 PIPELINES: dict[str, Pipeline] = {
     pipeline.name: pipeline
     for pipeline in (
-        Pipeline("diffusion", "diffusion tensor maps", SeriesKind.DIFFUSION),
+        Pipeline("diffusion", "diffusion tensor, kurtosis and NODDI maps", SeriesKind.DIFFUSION),
         Pipeline(
             "cest_mt",
             "CEST and semisolid MT fingerprinting maps",

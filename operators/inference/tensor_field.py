@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from models.diffusion.scalars import direction_colour
+from operators.inference.midsagittal_plane import MidsagittalPlane
 from operators.vocabulary.result import PipelineResult
 
 
@@ -47,7 +48,9 @@ class DiffusionAnalysis:
     Attributes:
         result: maps, segments, findings.
         field: the tensors behind them.
+        plane: the plane between the halves of the brain; None where there is none.
     """
 
     result: PipelineResult
     field: TensorField
+    plane: MidsagittalPlane | None = None

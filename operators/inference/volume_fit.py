@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from models.diffusion.design import PARAMETERS
 from models.diffusion.scalars import (
@@ -34,10 +35,11 @@ MAPS = (
 )
 #: Voxels that are fitted at once: some 25 MB for a hundred volumes.
 CHUNK_VOXELS = 8192
-
-
 #: Voxels of a slice that stand for it in the medians of its residuals.
 SAMPLE_VOXELS = 512
+
+#: Indices of voxels: slices, rows, columns.
+Place = tuple[int | np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass
@@ -154,20 +156,52 @@ def _fit_slice(
             fit.bias[position] = np.median(residual, axis=1) / predicted
 
 
-def _keep(fit: VolumeFit, found: TensorFit, place: tuple[int, np.ndarray, np.ndarray]) -> None:
+def _keep(fit: VolumeFit, found: TensorFit, place: Place) -> None:
     """Put the results of a chunk where they belong, and count what is not right with them."""
     squares = found.residuals.square().sum(dim=1)
     volumes = found.residuals.shape[1]
-    anisotropy = fractional_anisotropy(found.eigenvalues)
+    put_scalars(
+        fit,
+        place,
+        found.s0,
+        found.eigenvalues,
+        (squares / volumes).sqrt(),
+        (found.tensor, found.principal),
+    )
+    if volumes > PARAMETERS:
+        fit.noise[place] = _finite((squares / (volumes - PARAMETERS)).sqrt())
+    fit.raised_signals[place] = (found.raised_signals > 0).numpy()
+    fit.raised_eigenvalues[place] = (found.raised_eigenvalues > 0).numpy()
+    fit.unweighted[place] = found.unweighted.numpy()
+
+
+def put_scalars(
+    fit: VolumeFit,
+    place: Place,
+    s0: Tensor,
+    eigenvalues: Tensor,
+    residual: Tensor,
+    tensor: tuple[Tensor, Tensor],
+) -> None:
+    """Put tensors and their scalars into some voxels, and note which values are impossible.
+
+    Args:
+        fit: changed in place.
+        place: indices of the voxels: slices, rows, columns.
+        s0: (voxels,) signal at b = 0.
+        eigenvalues: (voxels, 3) descending, mm²/s.
+        residual: (voxels,) root mean square residual, in the unit of the signals.
+        tensor: (voxels, 6) elements in mm²/s and (voxels, 3) first eigenvector, LPS.
+    """
     values = {
-        "b0": found.s0,
-        "mean_diffusivity": mean_diffusivity(found.eigenvalues),
-        "fractional_anisotropy": anisotropy,
-        "axial_diffusivity": axial_diffusivity(found.eigenvalues),
-        "radial_diffusivity": radial_diffusivity(found.eigenvalues),
-        "diffusion_residual": 100 * (squares / volumes).sqrt() / found.s0,
+        "b0": s0,
+        "mean_diffusivity": mean_diffusivity(eigenvalues),
+        "fractional_anisotropy": fractional_anisotropy(eigenvalues),
+        "axial_diffusivity": axial_diffusivity(eigenvalues),
+        "radial_diffusivity": radial_diffusivity(eigenvalues),
+        "diffusion_residual": 100 * residual / s0,
     }
-    possible = np.ones(len(squares), dtype=bool)
+    possible = np.ones(len(s0), dtype=bool)
     for name, value in values.items():
         low, high = QUANTITIES[name].valid_range
         single = value.to(torch.float32).numpy()
@@ -177,16 +211,10 @@ def _keep(fit: VolumeFit, found: TensorFit, place: tuple[int, np.ndarray, np.nda
         fit.outside[name][place] = ~inside
         fit.maps[name][place] = _finite(value)
     fit.analysed[place] = possible
-    fit.tensor[place] = _finite(found.tensor)
-    fit.principal[place] = _finite(found.principal)
-    if volumes > PARAMETERS:
-        fit.noise[place] = _finite((squares / (volumes - PARAMETERS)).sqrt())
-    fit.raised_signals[place] = (found.raised_signals > 0).numpy()
-    fit.raised_eigenvalues[place] = (found.raised_eigenvalues > 0).numpy()
-    fit.unweighted[place] = found.unweighted.numpy()
+    fit.tensor[place], fit.principal[place] = map(_finite, tensor)
 
 
-def _finite(values: torch.Tensor) -> np.ndarray:
+def _finite(values: Tensor) -> np.ndarray:
     """float32, 0 where it is not a number."""
     single = values.to(torch.float32).numpy()
     return np.where(np.isfinite(single), single, np.float32(0))

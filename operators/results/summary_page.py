@@ -13,6 +13,7 @@ from operators.results.colour_scale import colour_map, shown_label, shown_number
 from operators.results.display_plane import DisplayPlane, analysed_voxels, display_plane
 from operators.results.page_layout import PAGE_HEIGHT, PAGE_WIDTH, Box, PanelBoxes, lay_out
 from operators.results.series_plan import ResultPlan
+from operators.results.shown_maps import computed_voxels, shown_maps
 from operators.results.value_window import display_window
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.quantity import QuantityMap
@@ -85,22 +86,23 @@ def _draw(figure: Figure, plan: ResultPlan) -> None:
     findings = _finding_lines(result.findings)
     provenance = _provenance(plan)
     analysed = analysed_voxels(result.maps)
+    shown = shown_maps(result.maps)
     layout = lay_out(
-        panels=len(result.maps) + len(result.colour_maps),
+        panels=len(shown) + len(result.colour_maps),
         slice_aspect=display_plane(analysed, 1).aspect,
         statistics_lines=max((len(lines) for lines in measurements.values()), default=0),
         footer_height=0.34 + _LINE * max(len(findings), len(provenance)),
     )
     plane = display_plane(analysed, len(layout.panels[0].slices))
     _draw_header(figure, layout.header, result, plane)
-    mask = plane.pictures(analysed)
     panels = iter(layout.panels)
-    for quantity_map in _foremost(result.maps, result.colour_maps):
+    for quantity_map in _foremost(shown, result.colour_maps):
         boxes = next(panels)
         if isinstance(quantity_map, ColourMap):
             _draw_colour_panel(figure, boxes, quantity_map, plane)
         else:
             name = quantity_map.quantity.name
+            mask = plane.pictures(computed_voxels(quantity_map, result.maps))
             _draw_map_panel(figure, boxes, quantity_map, plane, mask)
             _draw_lines(figure, boxes.statistics, measurements.get(name, ()))
     _draw_footer(figure, layout.footer, findings, provenance)

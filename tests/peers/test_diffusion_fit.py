@@ -13,7 +13,8 @@ from dipy.reconst.dti import TensorModel
 
 from models.diffusion.tensor_fit import TensorLeastSquares
 from operators.inference.diffusion import analyse_diffusion
-from operators.inference.settings import DiffusionSettings
+from operators.inference.prior_session import PriorNetwork
+from operators.inference.settings import DiffusionSettings, PriorSettings
 from operators.ingest.acquire import acquire
 from operators.ingest.settings import IngestSettings
 from operators.vocabulary.acquisition import Acquisition, GradientTable
@@ -48,7 +49,8 @@ def array_of(result: PipelineResult, name: str) -> np.ndarray:
 
 
 def analyse(series: Acquisition, settings: DiffusionSettings) -> PipelineResult:
-    return analyse_diffusion(series, settings).result
+    plain = settings.model_copy(update={"prior": PriorSettings(weight=0)})
+    return analyse_diffusion(series, plain, PriorNetwork({})).result
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

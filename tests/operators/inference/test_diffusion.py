@@ -8,7 +8,8 @@ import torch
 
 from models.diffusion.signal import dti_signal
 from operators.inference.diffusion import analyse_diffusion, diffusion_outcome
-from operators.inference.settings import DiffusionSettings
+from operators.inference.prior_session import PriorNetwork
+from operators.inference.settings import DiffusionSettings, PriorSettings
 from operators.inference.volume_fit import MAPS, fit_volume
 from operators.vocabulary.acquisition import Acquisition, GradientTable
 from operators.vocabulary.finding import Severity
@@ -58,8 +59,9 @@ def acquisition(acquisition_of: Callable[..., Acquisition], pixels, table) -> Ac
 
 
 def analyse(acquisition: Acquisition, settings: DiffusionSettings) -> PipelineResult:
-    """The plain fit: no network is at hand."""
-    return analyse_diffusion(acquisition, settings).result
+    """Without the prior: no network is at hand."""
+    plain = settings.model_copy(update={"prior": PriorSettings(weight=0)})
+    return analyse_diffusion(acquisition, plain, PriorNetwork({})).result
 
 
 def codes(result: PipelineResult) -> list[str]:
@@ -84,7 +86,9 @@ def test_the_maps_are_those_of_the_tensor(acquisition, head, fit):
     ):
         assert np.median(array_of(result, name)[head]) == pytest.approx(expected, rel=0.02)
     assert np.median(array_of(result, "diffusion_residual")[head]) == pytest.approx(0.8, abs=0.1)
-    assert [one.quantity.name for one in result.maps] == list(MAPS)
+    made = [one.quantity.name for one in result.maps]
+    assert {name for name in made if not name.endswith("_sd")} == set(MAPS)
+    assert made[-5:] == [f"{name}_sd" for name in made[:5]]
     assert all(np.isfinite(one.volume.array).all() for one in result.maps)
     assert all(one.volume.array.dtype == np.float32 for one in result.maps)
     assert all(one.volume.geometry_equal(acquisition.geometry) for one in result.maps)
@@ -99,8 +103,8 @@ def test_colours_follow_the_principal_axis_in_the_patient(acquisition, head):
 
 
 def test_segments_are_the_brain_and_what_was_analysed(acquisition, head):
-    brain, analysed = analyse(acquisition, DiffusionSettings()).segments
-    assert (brain.name, analysed.name) == ("Brain", "Analysed voxels")
+    segments = {one.name: one for one in analyse(acquisition, DiffusionSettings()).segments}
+    brain, analysed = segments["Brain"], segments["Analysed voxels"]
     assert brain.type.value == "12738006"
     overlap = 2 * (brain.volume.array[head].sum()) / (brain.volume.array.sum() + head.sum())
     assert overlap > 0.9
@@ -110,7 +114,7 @@ def test_segments_are_the_brain_and_what_was_analysed(acquisition, head):
 
 def test_no_brain_is_claimed_of_another_body_part(acquisition_of, pixels, table):
     result = analyse(acquisition_of(pixels, table, body_part="PROSTATE"), DiffusionSettings())
-    assert [segment.name for segment in result.segments] == ["Analysed voxels"]
+    assert [one.name for one in result.segments if one.volume.array.any()] == ["Analysed voxels"]
 
 
 def test_the_result_says_how_it_was_made(acquisition):
@@ -121,7 +125,14 @@ def test_the_result_says_how_it_was_made(acquisition):
     assert result.algorithm.configuration["fit"] == "ordinary"
     assert result.algorithm.execution_provider == "torch cpu"
     assert "doi" in result.algorithm.source
-    assert set(result.timings) == {"read", "mask", "fit", "segments"}
+    assert set(result.timings) == {
+        "read",
+        "mask",
+        "fit",
+        "prior",
+        "several shells",
+        "segments",
+    }
 
 
 def test_good_data_give_no_warning(acquisition_of, pixels, table):
@@ -248,13 +259,13 @@ def test_a_refused_series_does_not_keep_others_from_being_analysed(acquisition_o
     bad = acquisition_of(_with(pixels, (..., 4), 0.0), table, number=1)
     good = acquisition_of(pixels, table, number=2)
     study = AcquiredStudy((bad, good), (), (), ())
-    outcome = diffusion_outcome(study, DiffusionSettings())
+    outcome = diffusion_outcome(study, {}, DiffusionSettings(prior=PriorSettings(weight=0)))
     assert [result.source.series_number for result in outcome.results] == [2]
     assert [refusal.series_number for refusal in outcome.refusals] == [1]
     assert outcome.idle_because == ""
 
 
 def test_without_a_diffusion_series_the_pipeline_is_idle():
-    outcome = diffusion_outcome(AcquiredStudy((), (), (), ()), DiffusionSettings())
+    outcome = diffusion_outcome(AcquiredStudy((), (), (), ()), {}, DiffusionSettings())
     assert outcome.results == ()
     assert outcome.idle_because

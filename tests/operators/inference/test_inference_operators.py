@@ -1,5 +1,6 @@
 """The operators in a real graph: they always emit, and refusals do not stop the run."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from monai.deploy.conditions import CountCondition
 from monai.deploy.core import Application, Operator, OperatorSpec
 from toy_bundles import toy_mt
 
+from models.diffusion.prior import NETWORKS
 from operators.inference.cest_mt_operator import CestMtOperator
 from operators.inference.diffusion_operator import DiffusionOperator
 from operators.inference.onnx_model import OnnxModel
@@ -49,7 +51,13 @@ class _Graph(Application):
     def compose(self) -> None:
         source = _Source(self, CountCondition(self, 1), study=self.study, name="source")
         for operator in (
-            DiffusionOperator(self, settings=DiffusionSettings(), name="diffusion"),
+            DiffusionOperator(
+                self,
+                settings=DiffusionSettings(),
+                models=self.networks,
+                device="cpu",
+                name="diffusion",
+            ),
             CestMtOperator(
                 self, settings=CestMtSettings(), models=self.networks, device="cpu", name="cest_mt"
             ),
@@ -68,6 +76,7 @@ def outcomes(study: AcquiredStudy, models: OnnxModel | None = None) -> dict[str,
 @pytest.fixture
 def models(tmp_path: Path) -> OnnxModel:
     toy_mt(tmp_path / "cest_mt" / "networks" / "mt_3t", 4)
+    shutil.copytree(NETWORKS, tmp_path / "diffusion" / "networks")
     return OnnxModel(str(tmp_path))
 
 
@@ -106,5 +115,9 @@ def test_a_study_goes_through_both_operators(acquisition_of, models):
     assert [one.rule for one in found["diffusion"].refusals] == ["too-few-directions"]
     assert [one.source.series_number for one in found["cest_mt"].results] == [3]
 
-    without_networks = outcomes(study)["cest_mt"]
-    assert [one.rule for one in without_networks.refusals] == ["no-network-for-protocol"]
+    without_networks = outcomes(study)
+    assert [one.rule for one in without_networks["cest_mt"].refusals] == ["no-network-for-protocol"]
+    assert {one.rule for one in without_networks["diffusion"].refusals} == {
+        "no-prior-network",
+        "too-few-directions",
+    }
