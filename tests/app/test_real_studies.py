@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from application_process import objects_in, result_in, run
+from multi_shell_study import write_multi_shell_series
 
 from app.result_file import ResultFile, RunStatus
 
@@ -61,7 +62,8 @@ def scanner_map(folder: Path, series_number: int) -> np.ndarray:
 def test_published_maps_equal_those_of_the_scanner(shared_data, tmp_path):
     """XA30 fits by ordinary least squares; its ADC is in 1e-6 mm²/s, its FA times 1000."""
     study = shared_data("dwi_siemens_xa30_enhanced")
-    process = run("-i", study, "-o", tmp_path, "--set", "pipelines.diffusion.fit=ordinary")
+    settings = ("pipelines.diffusion.fit=ordinary", "pipelines.diffusion.prior.weight=0")
+    process = run("-i", study, "-o", tmp_path, *[f"--set={one}" for one in settings])
     assert process.returncode == 0, process.stderr
     result = result_in(tmp_path)
     for quantity, number, scale in (
@@ -74,6 +76,41 @@ def test_published_maps_equal_those_of_the_scanner(shared_data, tmp_path):
         assert compared.mean() > 0.1
         correlation = np.corrcoef(ours[compared], theirs[compared])[0, 1]
         assert correlation >= 0.999, (quantity, correlation)
+        slope = (ours[compared] @ theirs[compared]) / (theirs[compared] @ theirs[compared])
+        assert slope == pytest.approx(1, abs=0.005), (quantity, slope)
+
+
+def test_a_two_shell_study_gives_kurtosis_and_noddi_as_dicom(shared_data, tmp_path):
+    study, out = tmp_path / "study", tmp_path / "out"
+    write_multi_shell_series(shared_data("dwi_multishell_human"), study)
+    process = run("-i", study, "-o", out)
+    assert process.returncode == 0, process.stderr
+    result = result_in(out)
+    made = {one.quantity for one in result.outputs if one.kind == "parametric map"}
+    wanted = {
+        "mean_kurtosis",
+        "axial_kurtosis",
+        "radial_kurtosis",
+        "neurite_density",
+        "orientation_dispersion",
+        "free_water_fraction",
+    }
+    assert wanted | {f"{name}_sd" for name in wanted} | {"prior_data_share"} <= made
+    (path,) = [
+        one.path
+        for one in result.outputs
+        if one.quantity == "mean_kurtosis" and one.kind == "parametric map"
+    ]
+    shared = pydicom.dcmread(out / path).SharedFunctionalGroupsSequence[0]
+    definition = shared.RealWorldValueMappingSequence[0].QuantityDefinitionSequence[0]
+    code = definition.ConceptCodeSequence[0]
+    assert (code.CodeValue, code.CodingSchemeDesignator) == ("113205", "DCM")
+    (segmentation,) = [one.path for one in result.outputs if one.kind == "segmentation"]
+    labels = {item.SegmentLabel for item in pydicom.dcmread(out / segmentation).SegmentSequence}
+    assert {"Brain", "White matter by FA", "Gray matter by FA", "Fluid by MD"} <= labels
+    assert "Decided by the prior" in labels
+    (pipeline,) = [one for one in result.pipelines if one.name == "diffusion"]
+    assert list(pipeline.models) == ["prior_dti/model.onnx"]
 
 
 def test_series_that_must_be_refused_are_refused_with_the_reason(shared_data, tmp_path):
