@@ -17,6 +17,7 @@ NAMES = (
     "cest_simulator",
     "diffusion",
     "diffusion_prior",
+    "diffusion_pipeline",
     "superres",
 )
 

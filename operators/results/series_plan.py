@@ -25,6 +25,7 @@ class ObjectKind(StrEnum):
     VIEWER_IMAGE = "viewer image"
     PARAMETRIC_MAP = "parametric map"
     COLOUR_MAP = "colour map"
+    COLOUR_COPY = "colour viewer image"
     SEGMENTATION = "segmentation"
     MEASUREMENT_REPORT = "measurement report"
     SUMMARY_PAGE = "summary page"
@@ -35,6 +36,7 @@ _FIRST_NUMBER = {
     ObjectKind.VIEWER_IMAGE: 1,
     ObjectKind.PARAMETRIC_MAP: 101,
     ObjectKind.COLOUR_MAP: 201,
+    ObjectKind.COLOUR_COPY: 251,
     ObjectKind.SEGMENTATION: 301,
     ObjectKind.MEASUREMENT_REPORT: 302,
     ObjectKind.SUMMARY_PAGE: 303,
@@ -108,8 +110,9 @@ def plan_results(results: Sequence[PipelineResult], created: datetime) -> list[R
     """Plans all results of one study together, so that no two series share a number.
 
     A result of series 5 takes numbers from 5001 on: viewable copies first, then float maps
-    from 5101, colour maps from 5201, and 5301 to 5303 for segmentation, report and page. A
-    number that is taken, by another result or by a source series, is passed over.
+    from 5101, colour maps from 5201, their copies from 5251, and 5301 to 5303 for segmentation,
+    report and page. A number that is taken, by another result or by a source series, is passed
+    over.
 
     Args:
         results: all results of the study, in order.
@@ -146,7 +149,7 @@ def _plan_series(
         named: Sequence[tuple[str, str]]
         if kind in (ObjectKind.VIEWER_IMAGE, ObjectKind.PARAMETRIC_MAP):
             named = [_map_name_and_label(quantity_map) for quantity_map in result.maps]
-        elif kind is ObjectKind.COLOUR_MAP:
+        elif kind in (ObjectKind.COLOUR_MAP, ObjectKind.COLOUR_COPY):
             named = [_colour_name_and_label(colour_map) for colour_map in result.colour_maps]
         else:
             named = [("", "")]
@@ -185,6 +188,7 @@ def _description(kind: ObjectKind, label: str, algorithm: str) -> str:
         ObjectKind.VIEWER_IMAGE: label,
         ObjectKind.PARAMETRIC_MAP: f"{label} (float map)",
         ObjectKind.COLOUR_MAP: label,
+        ObjectKind.COLOUR_COPY: f"{label} (copy)",
         ObjectKind.SEGMENTATION: "Segmentation",
         ObjectKind.MEASUREMENT_REPORT: "Measurements",
         ObjectKind.SUMMARY_PAGE: "Summary",

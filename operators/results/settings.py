@@ -12,8 +12,8 @@ class ResultsSettings(BaseModel):
 
     Attributes:
         parametric_maps: float Parametric Map of every quantity: the exact values.
-        viewer_images: integer MR Image copy of every quantity, for viewers and archives
-            that show no parametric maps.
+        viewer_images: integer MR Image copy of every quantity, and Secondary Capture of every
+            colour map, for viewers and archives that show neither parametric nor colour maps.
         colour_maps: Enhanced MR Color Image of direction-encoded maps.
         segmentation: one Segmentation with every region.
         measurement_report: TID 1500 report of statistics per region and map.

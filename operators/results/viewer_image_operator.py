@@ -7,6 +7,7 @@ from typing import Any
 
 from monai.deploy.core import Fragment
 
+from operators.results.colour_copy import write_colour_copies
 from operators.results.colour_map import write_colour_maps
 from operators.results.settings import ResultsSettings
 from operators.results.viewer_image import write_viewer_images
@@ -15,7 +16,7 @@ from operators.results.writer_operator import ResultWriterOperator
 
 
 class ViewerImageWriterOperator(ResultWriterOperator):
-    """Writes the viewable MR Image copies and the Enhanced MR Color Images.
+    """Writes the viewable copies of all maps, and the Enhanced MR Color Images.
 
     Args:
         fragment: the application.
@@ -33,7 +34,7 @@ class ViewerImageWriterOperator(ResultWriterOperator):
     ) -> None:
         writers: list[Writer] = []
         if settings.viewer_images:
-            writers.append(write_viewer_images)
+            writers += [write_viewer_images, write_colour_copies]
         if settings.colour_maps:
             writers.append(write_colour_maps)
         super().__init__(fragment, *args, folder=folder, writers=writers, **kwargs)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from operators.results.colour_copy import write_colour_copies
 from operators.results.colour_map import write_colour_maps
 from operators.results.measurement_report import write_measurement_report
 from operators.results.parametric_map import write_parametric_maps
@@ -26,6 +27,7 @@ def chosen_writers(settings: ResultsSettings) -> list[Writer]:
     choices: list[tuple[bool, Writer]] = [
         (settings.parametric_maps, write_parametric_maps),
         (settings.viewer_images, write_viewer_images),
+        (settings.viewer_images, write_colour_copies),
         (settings.colour_maps, write_colour_maps),
         (settings.segmentation, write_segmentation),
         (settings.measurement_report, write_measurement_report),

@@ -80,7 +80,7 @@ class WrittenObject:
     Attributes:
         path: relative to the result folder.
         kind: "parametric map", "viewer image", "segmentation", "measurement report",
-            "colour map", "summary page", "summary picture", "tractogram",
+            "colour map", "colour viewer image", "summary page", "summary picture", "tractogram",
             "tractogram exchange file", "connectivity table".
         sop_class_uid, sop_instance_uid, series_instance_uid: of a DICOM object; "" otherwise.
         quantity: name of the quantity for maps; "" otherwise.

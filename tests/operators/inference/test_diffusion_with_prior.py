@@ -222,6 +222,20 @@ def test_the_prior_keeps_out_of_what_is_no_brain(acquisition_of, pixels, table, 
     assert result.algorithm.model_sha256 == {}
 
 
+def test_without_an_unweighted_volume_neither_prior_nor_noise_can_be_told(
+    acquisition_of, brain, prior
+):
+    shells = table_of(10, (500.0, 1000.0))
+    table = GradientTable(shells.b_values[1:], shells.directions[1:])
+    pixels = signals_of(brain, table, NOISE)
+    result = analyse_diffusion(acquisition_of(pixels, table), settings(), prior).result
+    assert {"no-unweighted-volume", "prior-not-used", "models-not-supported"} <= codes(result)
+    assert not [one for one in result.maps if one.quantity.name.endswith("_sd")]
+    inside = segment_of(result, "Brain") & brain.grey
+    found = np.median(array_of(result, "mean_diffusivity")[inside])
+    assert found == pytest.approx(0.85e-3, rel=0.05)
+
+
 def test_without_its_network_a_brain_is_refused(acquisition, tmp_path: Path):
     with pytest.raises(Refusal, match="prior_dti") as refused:
         analyse_diffusion(acquisition, settings(), PriorNetwork({}))

@@ -60,7 +60,7 @@ def test_another_time_changes_no_uid(tmp_path: Path, created: datetime) -> None:
     ("name", "kinds"),
     [
         ("parametric_maps", {"parametric map"}),
-        ("viewer_images", {"viewer image"}),
+        ("viewer_images", {"viewer image", "colour viewer image"}),
         ("colour_maps", {"colour map"}),
         ("segmentation", {"segmentation"}),
         ("summary", {"summary page", "summary picture"}),
