@@ -7,15 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import highdicom as hd
-import numpy as np
 
 from operators.ingest.frames import (
     Frame,
     component_of,
-    echo_time_of,
-    inversion_time_of,
     rescale_of,
-    temporal_position_of,
 )
 from operators.ingest.geometry import grid_of
 from operators.ingest.gradients.table import diffusion_dimensions, gradient_table, weightings_of
@@ -29,6 +25,7 @@ from operators.ingest.settings import IngestSettings
 from operators.ingest.signal_scale import check_one_scale, magnitudes, originals
 from operators.ingest.study import StoredSeries
 from operators.ingest.volumes import acquisition_order, arrange, weighted_dimensions
+from operators.ingest.weighted import weighted_image
 from operators.vocabulary.acquisition import (
     Acquisition,
     MapProtocol,
@@ -36,7 +33,6 @@ from operators.vocabulary.acquisition import (
     SeriesKind,
     SourceImage,
     SourceSeries,
-    WeightedImage,
 )
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.refusal import Refusal
@@ -156,7 +152,7 @@ def _layout(frames: Sequence[Frame], recognition: Recognition, settings: IngestS
             )
         protocol = MapProtocol(recognition.quantity, recognition.unit_factor)
     else:
-        protocol = _weighted(volumes)
+        protocol = weighted_image(volumes)
         findings += _components(volumes)
     return _Layout(grid.geometry, volumes, protocol, findings)
 
@@ -169,20 +165,6 @@ def check_complete(header: Header, slices: int, settings: IngestSettings) -> Non
             f"a three-dimensional acquisition has only {slices} slices",
             "Send the complete series; if it was acquired so, lower fewest_3d_slices.",
         )
-
-
-def _weighted(volumes: Sequence[Sequence[Frame]]) -> WeightedImage:
-    """Sequence parameters from the first frame of each volume."""
-    headers = [volume[0].header for volume in volumes]
-    times = [echo_time_of(header) for header in headers]
-    return WeightedImage(
-        repetition_time=headers[0].number("RepetitionTime"),
-        inversion_time=inversion_time_of(headers[0]) or None,
-        flip_angle=headers[0].number("FlipAngle"),
-        echo_times=np.array([np.nan if time is None else time for time in times]),
-        temporal_positions=np.array([temporal_position_of(header) for header in headers]),
-        scanning_sequence=headers[0].tokens("ScanningSequence"),
-    )
 
 
 def _components(volumes: Sequence[Sequence[Frame]]) -> list[Finding]:

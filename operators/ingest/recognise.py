@@ -14,7 +14,7 @@ from operators.ingest.gradients.reading import weighting_of
 from operators.ingest.header import Header
 from operators.ingest.settings import IngestSettings, NamedSeries
 from operators.ingest.study import StoredSeries
-from operators.ingest.units import conversion_factor
+from operators.ingest.units import UNITS, conversion_factor
 from operators.vocabulary.acquisition import SeriesKind
 from operators.vocabulary.quantity import QUANTITIES, Quantity
 
@@ -56,9 +56,20 @@ _MAP_TOKENS = {
     "FA": "fractional_anisotropy",
     "T1 MAP": "t1",
     "T1_MAP": "t1",
+    "T1": "t1",
     "T2 MAP": "t2",
     "T2_MAP": "t2",
+    "T2": "t2",
+    "R1 MAP": "r1",
+    "R1_MAP": "r1",
+    "R1": "r1",
+    "R2 MAP": "r2",
+    "R2_MAP": "r2",
+    "R2": "r2",
     "PD MAP": "proton_density",
+    "PD_MAP": "proton_density",
+    "PD": "proton_density",
+    "DENSITY MAP": "proton_density",
     "B0 MAP": "b0_shift",
     "B1 MAP": "b1_scale",
 }
@@ -207,11 +218,14 @@ def _siemens_map(header: Header, derived: bool) -> Recognition | None:
 
 
 def _derived(header: Header) -> Recognition:
-    """A series that the scanner derived, and of which no unit is known."""
+    """A series that the scanner derived: a map where Image Type and Rescale Type say so."""
     shown = "\\".join(_image_type(header))
     names = _named_maps(header)
     if not names:
         return _left_alone(f"derived images, Image Type {shown}")
+    unit = header.text("RescaleType")
+    if unit in UNITS:
+        return _map(header, QUANTITIES[names[0]], unit, f"Image Type {shown} and Rescale Type")
     return Recognition(
         SeriesKind.QUANTITY_MAP,
         f"Image Type {shown}; its unit is not stated: add a rule under quantity_maps to use it",

@@ -15,6 +15,7 @@ UNITS: dict[str, tuple[str, float]] = {
     "10-3": ("ratio", 1e-3),
     "%": ("ratio", 1e-2),
     "/s": ("rate", 1.0),
+    "1/s": ("rate", 1.0),
     "/ms": ("rate", 1e3),
     "[ppm]": ("relative frequency", 1.0),
     "Hz": ("frequency", 1.0),

@@ -69,7 +69,13 @@ class WeightedImage:
         flip_angle: flip angle, or None.
         echo_times: (volumes,) TE of each volume; NaN where absent.
         temporal_positions: (volumes,) Temporal Position Index, 1-based; zeros where absent.
-        scanning_sequence: tokens of Scanning Sequence (0018,0020).
+        scanning_sequence: tokens of Scanning Sequence (0018,0020), or what an Enhanced image
+            says instead: SE, GR, EP, IR.
+        sequence_variant: tokens of Sequence Variant (0018,0021).
+        echo_train_length: echoes after one excitation, or None.
+        acquisition_type: "2D" or "3D"; "" where absent.
+        contrast_agent: whether a contrast agent is stated.
+        fat_suppressed: whether fat was suppressed, or None where nothing says it.
     """
 
     repetition_time: float | None
@@ -78,6 +84,11 @@ class WeightedImage:
     echo_times: np.ndarray
     temporal_positions: np.ndarray
     scanning_sequence: tuple[str, ...] = ()
+    sequence_variant: tuple[str, ...] = ()
+    echo_train_length: int | None = None
+    acquisition_type: str = ""
+    contrast_agent: bool = False
+    fat_suppressed: bool | None = None
 
 
 Protocol = GradientTable | SaturationSchedule | MapProtocol | WeightedImage
