@@ -31,6 +31,7 @@ class TensorDescription(BaseModel):
         value_range: (lowest, highest) value that the network was trained for or returns.
         shape: lengths, and names of the dimensions that may have any length;
             ("voxels", channels) for a network that treats every voxel for itself.
+        channel_value_range: the same as ``value_range`` for each channel, where they differ.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -39,6 +40,12 @@ class TensorDescription(BaseModel):
     unit: str
     value_range: tuple[float, float]
     shape: tuple[str | int, ...]
+    channel_value_range: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def channel_ranges(self) -> tuple[tuple[float, float], ...]:
+        """Value range of each channel; one for all where they are not told apart."""
+        return self.channel_value_range or (self.value_range,)
 
     @property
     def channels(self) -> int:

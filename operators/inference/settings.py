@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class PriorSettings(BaseModel):
@@ -96,3 +96,121 @@ class CestMtSettings(BaseModel):
     def constant(self, quantity: str) -> float | None:
         """The value that stands in for a missing map of ``quantity``, or None."""
         return self.model_dump().get(quantity)
+
+
+class GuideSettings(BaseModel):
+    """What of a guide the headers do not say, or say wrongly; each value given here is used.
+
+    Attributes:
+        series_number: the series to take; None takes the finest that fits.
+        sequence: its signal equation; None reads it from the headers.
+        repetition_time: TR of SE, FSE and SPGR, ms.
+        echo_time: TE, ms; the effective one of FSE.
+        flip_angle: degrees.
+        inversion_time: of MPRAGE, ms.
+        shot_repetition_time: of MPRAGE, time between inversions, ms.
+        echo_spacing: of MPRAGE, time between readouts, ms.
+        readouts: of MPRAGE, number after each inversion.
+        centre_readout: of MPRAGE, readouts before that of the centre of k-space.
+        echo_train_duration: of FSE, ms.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    series_number: int | None = None
+    sequence: Literal["SE", "FSE", "SPGR", "MPRAGE"] | None = None
+    repetition_time: float | None = Field(default=None, gt=0)
+    echo_time: float | None = Field(default=None, ge=0)
+    flip_angle: float | None = Field(default=None, gt=0, le=180)
+    inversion_time: float | None = Field(default=None, gt=0)
+    shot_repetition_time: float | None = Field(default=None, gt=0)
+    echo_spacing: float | None = Field(default=None, gt=0)
+    readouts: int | None = Field(default=None, gt=0)
+    centre_readout: int | None = Field(default=None, ge=0)
+    echo_train_duration: float | None = Field(default=None, ge=0)
+
+
+class ContrastSettings(BaseModel):
+    """A weighted image to be computed from PD, T1 and T2 maps.
+
+    Attributes:
+        contrast: what it is called and labelled as.
+        sequence: its signal equation; None takes SE for T1w, FLAIR for FLAIR, FSE otherwise.
+        repetition_time: TR, ms.
+        echo_time: TE, ms.
+        inversion_time: TI, ms; of FLAIR, and of no other.
+        flip_angle: degrees; of SPGR, and of no other.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contrast: Literal["t1w", "t2w", "pdw", "flair"]
+    sequence: Literal["SE", "FSE", "SPGR", "FLAIR"] | None = None
+    repetition_time: float = Field(gt=0)
+    echo_time: float = Field(ge=0)
+    inversion_time: float | None = Field(default=None, gt=0)
+    flip_angle: float | None = Field(default=None, gt=0, le=180)
+
+    @property
+    def equation(self) -> str:
+        """Name of the signal equation."""
+        return self.sequence or {"t1w": "SE", "flair": "FLAIR"}.get(self.contrast, "FSE")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.equation == "FLAIR") != (self.contrast == "flair"):
+            raise ValueError("contrast flair and the signal equation FLAIR belong together")
+        if (self.inversion_time is not None) != (self.equation == "FLAIR"):
+            raise ValueError("inversion_time is needed for FLAIR, and for no other")
+        if (self.flip_angle is not None) != (self.equation == "SPGR"):
+            raise ValueError("flip_angle is needed for SPGR, and for no other")
+        if self.echo_time >= self.repetition_time:
+            raise ValueError("echo_time must be shorter than repetition_time")
+        if self.inversion_time is not None and self.inversion_time >= self.repetition_time:
+            raise ValueError("inversion_time must be shorter than repetition_time")
+        return self
+
+
+DEFAULT_CONTRASTS: dict[str, ContrastSettings] = {
+    one.contrast: one
+    for one in (
+        ContrastSettings(contrast="t1w", repetition_time=500, echo_time=10),
+        ContrastSettings(contrast="t2w", repetition_time=4000, echo_time=100),
+        ContrastSettings(contrast="pdw", repetition_time=8000, echo_time=10),
+        ContrastSettings(
+            contrast="flair", repetition_time=9000, echo_time=100, inversion_time=2500
+        ),
+    )
+}
+
+
+class SuperresSettings(BaseModel):
+    """How maps of PD, T1 and T2 are sharpened with the weighted images beside them.
+
+    Attributes:
+        t1w: of the T1-weighted guide.
+        t2w: of the T2-weighted guide.
+        fit_missing: whether sequence parameters that neither headers nor settings give are
+            fitted to the measured maps; without it such a guide is refused.
+        map_noise: SD of the noise of the measured maps over their mean in the head; it weighs
+            them against the guides.
+        refine: whether the result of the network is refined with the two losses.
+        largest_shift: shift of a guide against the maps from which it is refused, mm.
+        relaxation_rates: whether R1 and R2 maps are given too.
+        contrasts: weighted images to compute from the result.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    t1w: GuideSettings = GuideSettings()
+    t2w: GuideSettings = GuideSettings()
+    fit_missing: bool = True
+    map_noise: float = Field(default=0.01, gt=0, le=0.2)
+    refine: bool = False
+    largest_shift: float = Field(default=5.0, gt=0)
+    relaxation_rates: bool = False
+    contrasts: tuple[ContrastSettings, ...] = tuple(DEFAULT_CONTRASTS.values())
+
+    def guide(self, weighting: str) -> GuideSettings:
+        """Settings of the guide "t1w" or "t2w"."""
+        return self.t1w if weighting == "t1w" else self.t2w

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from operators.vocabulary.quantity import Quantity
 
 # UCUM codes that people write otherwise.
@@ -17,3 +19,8 @@ def amount(value: float, quantity: Quantity) -> str:
 def span(low: float, high: float, quantity: Quantity) -> str:
     """A range with the unit of ``quantity``: "0 to 30 %"."""
     return f"{low:.4g} to {amount(high, quantity)}"
+
+
+def lengths(values: Iterable[float]) -> str:
+    """Lengths of several axes: "3 × 1 × 1 mm"."""
+    return " × ".join(f"{value:.3g}" for value in values) + " mm"

@@ -12,6 +12,8 @@ from operators.vocabulary.acquisition import Protocol, SourceSeries
 from operators.vocabulary.finding import Finding
 from operators.vocabulary.quantity import QUANTITIES, QuantityMap
 from operators.vocabulary.study_segmentation import SegmentMaker
+from operators.vocabulary.synthetic_image import SyntheticImage
+from operators.vocabulary.tissue import ReferenceRange, RegionValue, TissueFraction
 from operators.vocabulary.tracts import Connectivity, TrackSet
 
 
@@ -127,6 +129,11 @@ class PipelineResult:
         tracks: what was tracked through the fitted field, where asked for.
         connectivity: which segments the tracks connect, for each parcellation of the study.
         region_sources: Segmentations of the study that segments were taken from.
+        synthetic_images: weighted images computed from the maps, on the same grid.
+        fractions: partial volumes of tissues, on the same grid.
+        region_values: numbers of whole regions, beside the statistics of maps.
+        reference_ranges: usual values, for the reader to compare medians with.
+        measured_maps: what was measured, on its own grid, where the maps are a finer version.
     """
 
     pipeline: str
@@ -143,6 +150,11 @@ class PipelineResult:
     tracks: TrackSet | None = None
     connectivity: tuple[Connectivity, ...] = ()
     region_sources: tuple[SourceSeries, ...] = ()
+    synthetic_images: tuple[SyntheticImage, ...] = ()
+    fractions: tuple[TissueFraction, ...] = ()
+    region_values: tuple[RegionValue, ...] = ()
+    reference_ranges: tuple[ReferenceRange, ...] = ()
+    measured_maps: tuple[QuantityMap, ...] = ()
 
     def measurements(self) -> tuple[Measurement, ...]:
         """Statistics of every map over every segment that holds a voxel."""

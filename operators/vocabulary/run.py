@@ -81,7 +81,8 @@ class WrittenObject:
         path: relative to the result folder.
         kind: "parametric map", "viewer image", "segmentation", "measurement report",
             "colour map", "colour viewer image", "summary page", "summary picture", "tractogram",
-            "tractogram exchange file", "connectivity table".
+            "tractogram exchange file", "connectivity table", "synthetic image",
+            "tissue fractions".
         sop_class_uid, sop_instance_uid, series_instance_uid: of a DICOM object; "" otherwise.
         quantity: name of the quantity for maps; "" otherwise.
         findings: what was changed in this object to fit its format (clamped values).
