@@ -28,7 +28,7 @@ from operators.inference.superres_findings import (
 )
 from operators.inference.superres_study import Prepared, nearest
 from operators.inference.synthetic_contrast import synthesised
-from operators.inference.tissue_findings import reference_findings
+from operators.inference.tissue_findings import tissue_findings
 from operators.inference.tissue_fractions import (
     FIELD_STRENGTHS,
     BrainTissues,
@@ -136,7 +136,7 @@ def superres_result(
         synthetic_images=images,
         fractions=tissues.fractions,
         region_values=tissues.values,
-        reference_ranges=tissues.reference_ranges,
+        tissue_values=tissues.medians,
         measured_maps=tuple(
             QuantityMap(QUANTITIES[name], measured.with_array(values))
             for name, values in zip(NAMES, ready.maps, strict=True)
@@ -209,7 +209,7 @@ def _tissues(
         text = f"Tissues were not told apart: their values hold at 3 T, and the field is {found}."
         return nothing, [Finding("tissues-not-segmented", text)]
     tissues = brain_tissues(maps, brain, geometry)
-    return tissues, reference_findings(maps, tissues)
+    return tissues, tissue_findings(tissues)
 
 
 def _at_bound(maps: np.ndarray, mask: np.ndarray) -> np.ndarray:

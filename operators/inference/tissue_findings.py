@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from operators.inference.map_check import NAMES
 from operators.inference.tissue_fractions import BrainTissues
 from operators.inference.wording import amount, span
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.quantity import QUANTITIES
 
-PURE = 0.9
-"""Fraction from which a voxel counts for the median of a tissue."""
-FEWEST_VOXELS = 50
 
-
-def reference_findings(maps: np.ndarray, tissues: BrainTissues) -> list[Finding]:
-    """Medians of each tissue against the reference ranges, and the tissue volumes.
+def tissue_findings(tissues: BrainTissues) -> list[Finding]:
+    """Medians of each tissue against the values that are usual, and the tissue volumes.
 
     Args:
-        maps: (3, slices, rows, columns) PD, T1 in ms, T2 in ms.
         tissues: of the brain.
     """
-    pure = {one.name: one.volume.array > PURE for one in tissues.fractions}
     usual, unusual = [], []
-    for reference in tissues.reference_ranges:
-        values = maps[NAMES.index(reference.quantity)][pure[reference.segment]]
-        if len(values) < FEWEST_VOXELS:
-            continue
-        quantity = QUANTITIES[reference.quantity]
-        median = float(np.median(values))
-        text = f"{reference.segment.lower()} {quantity.label} {amount(median, quantity)}"
-        if reference.low <= median <= reference.high:
+    for one in tissues.medians:
+        quantity = QUANTITIES[one.quantity]
+        text = f"{one.tissue.lower()} {quantity.label} {amount(one.median, quantity)}"
+        if one.usual:
             usual.append(text)
         else:
-            unusual.append(f"{text} (usual {span(reference.low, reference.high, quantity)})")
+            unusual.append(f"{text} (usual {span(one.low, one.high, quantity)})")
     findings = []
     if unusual:
         findings.append(

@@ -25,14 +25,15 @@ from operators.vocabulary.quantity import PRIVATE_SCHEME
 from operators.vocabulary.result import Segment
 from operators.vocabulary.tissue import (
     MILLILITRE,
-    ReferenceRange,
     RegionValue,
     TissueFraction,
+    TissueValue,
 )
 
 FIELD_STRENGTHS = (2.8, 3.2)
 """T, at which the tissue values hold."""
 BRAIN_PARENCHYMAL_FRACTION = Code("BPF", PRIVATE_SCHEME, "Brain parenchymal fraction")
+PARTIAL_VOLUME = Code("PVVOLUME", PRIVATE_SCHEME, "Volume, partial volumes added up")
 _PERCENT = Code("%", "UCUM", "percent")
 
 
@@ -77,7 +78,7 @@ TISSUES = (
 #: One unit of each map in the distance between voxel and tissue: about equal contrast.
 _SCALE = np.array([1.0, 1000.0, 500.0])
 _PURE = 0.9
-_FEWEST_PURE = 200
+_FEWEST_PURE = 100
 _ROUNDS = 3
 _NO_FAT_T1 = 550.0
 _ECHO_TIME, _LONGEST_T2 = 60.0, 120.0
@@ -162,13 +163,13 @@ class BrainTissues:
         fractions: partial volumes.
         segments: voxels of which a tissue fills more than half.
         values: volumes in ml and the brain parenchymal fraction.
-        reference_ranges: of each tissue and map.
+        medians: of each tissue and map.
     """
 
     fractions: tuple[TissueFraction, ...]
     segments: tuple[Segment, ...]
     values: tuple[RegionValue, ...]
-    reference_ranges: tuple[ReferenceRange, ...]
+    medians: tuple[TissueValue, ...]
 
 
 def brain_tissues(maps: np.ndarray, brain: np.ndarray, geometry: hd.VolumeGeometry) -> BrainTissues:
@@ -190,17 +191,24 @@ def brain_tissues(maps: np.ndarray, brain: np.ndarray, geometry: hd.VolumeGeomet
         for one, share in zip(fractions, shares, strict=True)
     )
     values = [
-        RegionValue(one.name, codes.SCT.Volume, one.millilitres, MILLILITRE) for one in fractions
+        RegionValue(one.name, PARTIAL_VOLUME, one.millilitres, MILLILITRE) for one in fractions
     ]
     white, grey, fluid = (one.millilitres for one in fractions)
     whole = white + grey + fluid
-    values.append(RegionValue("Brain", codes.SCT.Volume, whole, MILLILITRE))
+    values.append(RegionValue("Brain", PARTIAL_VOLUME, whole, MILLILITRE))
     values.append(
         RegionValue("Brain", BRAIN_PARENCHYMAL_FRACTION, 100 * (white + grey) / whole, _PERCENT)
     )
-    ranges = tuple(
-        ReferenceRange(tissue.name, name, float(low), float(high))
-        for tissue in TISSUES
-        for name, (low, high) in tissue.ranges.items()
-    )
-    return BrainTissues(fractions, segments, tuple(values), ranges)
+    return BrainTissues(fractions, segments, tuple(values), _medians(maps, shares))
+
+
+def _medians(maps: np.ndarray, shares: np.ndarray) -> tuple[TissueValue, ...]:
+    found = []
+    for tissue, share in zip(TISSUES, shares, strict=True):
+        pure = share > _PURE
+        if np.count_nonzero(pure) < _FEWEST_PURE:
+            continue
+        for values, name in zip(maps, _QUANTITIES, strict=True):
+            low, high = tissue.ranges[name]
+            found.append(TissueValue(tissue.name, name, float(np.median(values[pure])), low, high))
+    return tuple(found)

@@ -167,6 +167,11 @@ def _segment_group(
         measurements=[
             MeasurementItem(_VOLUME, voxels * segment.volume.voxel_volume, _CUBIC_MILLIMETER),
             *_statistics(measurements, plan.result.algorithm),
+            *(
+                MeasurementItem(one.name, one.value, one.unit)
+                for one in plan.result.region_values
+                if one.segment == segment.name
+            ),
         ],
     )
 

@@ -92,7 +92,7 @@ class SourceReferences:
         for frame in dataset.PerFrameFunctionalGroupsSequence:
             if by_slice:
                 images = by_slice[_slice_of(frame, geometry)]
-                _enter(frame, "DerivationImageSequence", self._derivation(images))
+                _enter(frame, "DerivationImageSequence", self._derivation(images, geometry))
             elif "DerivationImageSequence" in frame:
                 del frame.DerivationImageSequence
         if not by_slice:
@@ -106,10 +106,14 @@ class SourceReferences:
             self._by_slice[slices] = images_by_slice(self._source, slices)
         return self._by_slice[slices]
 
-    def _derivation(self, images: list[SourceImage]) -> bytes:
+    def _derivation(self, images: list[SourceImage], geometry: hd.VolumeGeometry) -> bytes:
         index = images[0].slices[0]
         if index not in self._derivations:
-            self._derivations[index] = _encoded([_derivation(images, locations_preserved="YES")])
+            header = self._source.header
+            plane = (header.get("Rows"), header.get("Columns"))
+            # A result may be finer than its source.
+            preserved = "YES" if plane in ((None, None), geometry.spatial_shape[1:]) else "NO"
+            self._derivations[index] = _encoded([_derivation(images, preserved)])
         return self._derivations[index]
 
     @cached_property

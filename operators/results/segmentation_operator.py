@@ -9,11 +9,12 @@ from monai.deploy.core import Fragment
 
 from operators.results.segmentation import write_segmentation
 from operators.results.settings import ResultsSettings
+from operators.results.tissue_fractions import write_tissue_fractions
 from operators.results.writer_operator import ResultWriterOperator
 
 
 class SegmentationWriterOperator(ResultWriterOperator):
-    """Writes one Segmentation per result, to which its report refers.
+    """Writes one Segmentation per result, to which its report refers, and tissue fractions.
 
     Args:
         fragment: the application.
@@ -29,5 +30,5 @@ class SegmentationWriterOperator(ResultWriterOperator):
         settings: ResultsSettings,
         **kwargs: Any,
     ) -> None:
-        writers = [write_segmentation] if settings.segmentation else []
+        writers = [write_segmentation, write_tissue_fractions] if settings.segmentation else []
         super().__init__(fragment, *args, folder=folder, writers=writers, **kwargs)

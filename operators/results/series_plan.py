@@ -30,6 +30,8 @@ class ObjectKind(StrEnum):
     MEASUREMENT_REPORT = "measurement report"
     SUMMARY_PAGE = "summary page"
     SUMMARY_PICTURE = "summary picture"
+    TISSUE_FRACTIONS = "tissue fractions"
+    SYNTHETIC_IMAGE = "synthetic image"
 
 
 _FIRST_NUMBER = {
@@ -40,6 +42,8 @@ _FIRST_NUMBER = {
     ObjectKind.SEGMENTATION: 301,
     ObjectKind.MEASUREMENT_REPORT: 302,
     ObjectKind.SUMMARY_PAGE: 303,
+    ObjectKind.TISSUE_FRACTIONS: 305,
+    ObjectKind.SYNTHETIC_IMAGE: 401,
 }
 
 
@@ -151,6 +155,8 @@ def _plan_series(
             named = [_map_name_and_label(quantity_map) for quantity_map in result.maps]
         elif kind in (ObjectKind.COLOUR_MAP, ObjectKind.COLOUR_COPY):
             named = [_colour_name_and_label(colour_map) for colour_map in result.colour_maps]
+        elif kind is ObjectKind.SYNTHETIC_IMAGE:
+            named = [(image.name, image.label) for image in result.synthetic_images]
         else:
             named = [("", "")]
         number = base + first
@@ -192,6 +198,8 @@ def _description(kind: ObjectKind, label: str, algorithm: str) -> str:
         ObjectKind.SEGMENTATION: "Segmentation",
         ObjectKind.MEASUREMENT_REPORT: "Measurements",
         ObjectKind.SUMMARY_PAGE: "Summary",
+        ObjectKind.TISSUE_FRACTIONS: "Tissue fractions",
+        ObjectKind.SYNTHETIC_IMAGE: f"{label} synthetic",
     }[kind]
     return long_string(f"{what} [{algorithm}]")
 

@@ -17,6 +17,7 @@ class ResultsSettings(BaseModel):
         colour_maps: Enhanced MR Color Image of direction-encoded maps.
         segmentation: one Segmentation with every region.
         measurement_report: TID 1500 report of statistics per region and map.
+        synthetic_images: MR Image series of every weighted image computed from maps.
         summary: one page per result, as a PNG picture and as Encapsulated PDF.
     """
 
@@ -27,6 +28,7 @@ class ResultsSettings(BaseModel):
     colour_maps: bool = True
     segmentation: bool = True
     measurement_report: bool = True
+    synthetic_images: bool = True
     summary: bool = True
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from highdicom.pm import RealWorldValueMapping
 from pydicom.uid import UID, MRImageStorage
 from pydicom.valuerep import VR, DSfloat
 
-from operators.results.derived_object import derived_object
+from operators.results.mr_image import describe_pixels, mr_image
 from operators.results.provenance import finish_object
 from operators.results.references import slices_ascending
 from operators.results.series_plan import ObjectKind, ResultPlan
@@ -32,9 +32,6 @@ _IMAGE_KINDS = {
     "axial_diffusivity": "DIFFUSION MAP",
     "radial_diffusivity": "DIFFUSION MAP",
 }
-# Required of MR Image (PS3.3 C.8.3.1); a multi-frame source states these elsewhere.
-_MR_TYPE_1 = {"ScanningSequence": "RM", "SequenceVariant": "NONE"}
-_MR_TYPE_2 = ("ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "EchoTrainLength")
 
 
 @dataclass(frozen=True)
@@ -144,27 +141,12 @@ def _series_header(
     """Everything that all slices of one series share (PS3.3 A.4, MR Image IOD)."""
     result, quantity = plan.result, quantity_map.quantity
     template = template_image(result.source, quantity_map.volume.get_geometry())
-    image = derived_object(
+    image = mr_image(
         plan,
         plan.series_of(ObjectKind.VIEWER_IMAGE, quantity.name),
+        plan.instance_uid(ObjectKind.VIEWER_IMAGE, quantity.name),
         template,
-        sop_class_uid=MRImageStorage,
-        sop_instance_uid=plan.instance_uid(ObjectKind.VIEWER_IMAGE, quantity.name),
-        modality="MR",
     )
-    for keyword in ("FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition",
-                    "BodyPartExamined", "Laterality", "AcquisitionDate", "AcquisitionTime",
-                    "MagneticFieldStrength", "ImageOrientationPatient", "PixelSpacing",
-                    "SliceThickness", "SpacingBetweenSlices", "Rows", "Columns",
-                    *_MR_TYPE_1, *_MR_TYPE_2):  # fmt: skip
-        if template.get(keyword):
-            image.add(template[keyword])
-    for keyword, value in _MR_TYPE_1.items():
-        if not image.get(keyword):
-            setattr(image, keyword, value)
-    for keyword in ("PatientPosition", "PositionReferenceIndicator", *_MR_TYPE_2):
-        if keyword not in image:
-            setattr(image, keyword, None)
     kind = _IMAGE_KINDS.get(quantity.name, "OTHER")
     image.ImageType = ["DERIVED", "PRIMARY", kind, code_string(quantity.label)]
     image.DerivationDescription = short_text(
@@ -174,7 +156,7 @@ def _series_header(
         f"By {result.algorithm.name} {result.algorithm.version}"
     )
     plan.references.name_related_series(image)
-    _describe_pixels(image, stored)
+    describe_pixels(image, signed=stored.array.dtype.kind == "i")
     low, high = display_window(quantity_map)
     image.WindowCenter = DSfloat((low + high) / 2, auto_format=True)
     image.WindowWidth = DSfloat(high - low, auto_format=True)
@@ -195,16 +177,3 @@ def _series_header(
     ]
     finish_object(image, plan)
     return image
-
-
-def _describe_pixels(image: hd.SOPClass, stored: StoredValues) -> None:
-    """Image Pixel module (PS3.3 C.7.6.3); signed values keep their sign bit in bit 15."""
-    signed = stored.array.dtype.kind == "i"
-    image.SamplesPerPixel = 1
-    image.PhotometricInterpretation = "MONOCHROME2"
-    image.BitsAllocated = 16
-    image.BitsStored = 16 if signed else 12
-    image.HighBit = image.BitsStored - 1
-    image.PixelRepresentation = int(signed)
-    image.BurnedInAnnotation = "NO"
-    image.LossyImageCompression = "00"

@@ -14,6 +14,8 @@ from operators.results.segmentation import write_segmentation
 from operators.results.series_plan import ResultPlan, plan_results
 from operators.results.settings import ResultsSettings
 from operators.results.summary import write_summary
+from operators.results.synthetic_image import write_synthetic_images
+from operators.results.tissue_fractions import write_tissue_fractions
 from operators.results.viewer_image import write_viewer_images
 from operators.vocabulary.result import PipelineResult
 from operators.vocabulary.run import WrittenObject
@@ -29,7 +31,9 @@ def chosen_writers(settings: ResultsSettings) -> list[Writer]:
         (settings.viewer_images, write_viewer_images),
         (settings.viewer_images, write_colour_copies),
         (settings.colour_maps, write_colour_maps),
+        (settings.synthetic_images, write_synthetic_images),
         (settings.segmentation, write_segmentation),
+        (settings.segmentation, write_tissue_fractions),
         (settings.measurement_report, write_measurement_report),
         (settings.summary, write_summary),
     ]

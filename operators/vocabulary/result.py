@@ -13,7 +13,7 @@ from operators.vocabulary.finding import Finding
 from operators.vocabulary.quantity import QUANTITIES, QuantityMap
 from operators.vocabulary.study_segmentation import SegmentMaker
 from operators.vocabulary.synthetic_image import SyntheticImage
-from operators.vocabulary.tissue import ReferenceRange, RegionValue, TissueFraction
+from operators.vocabulary.tissue import RegionValue, TissueFraction, TissueValue
 from operators.vocabulary.tracts import Connectivity, TrackSet
 
 
@@ -132,7 +132,7 @@ class PipelineResult:
         synthetic_images: weighted images computed from the maps, on the same grid.
         fractions: partial volumes of tissues, on the same grid.
         region_values: numbers of whole regions, beside the statistics of maps.
-        reference_ranges: usual values, for the reader to compare medians with.
+        tissue_values: medians of tissues beside the values that are usual.
         measured_maps: what was measured, on its own grid, where the maps are a finer version.
     """
 
@@ -153,7 +153,7 @@ class PipelineResult:
     synthetic_images: tuple[SyntheticImage, ...] = ()
     fractions: tuple[TissueFraction, ...] = ()
     region_values: tuple[RegionValue, ...] = ()
-    reference_ranges: tuple[ReferenceRange, ...] = ()
+    tissue_values: tuple[TissueValue, ...] = ()
     measured_maps: tuple[QuantityMap, ...] = ()
 
     def measurements(self) -> tuple[Measurement, ...]:

@@ -52,17 +52,24 @@ class RegionValue:
 
 
 @dataclass(frozen=True)
-class ReferenceRange:
-    """Values of one quantity that are usual in the tissue of one segment.
+class TissueValue:
+    """Median of one map in one tissue, and the values that are usual there.
 
     Attributes:
-        segment: name of the segment.
+        tissue: name of the tissue.
         quantity: name of the quantity.
-        low: lowest usual value, in the unit of the quantity.
+        median: over voxels that the tissue fills nearly alone, in the unit of the quantity.
+        low: lowest usual value.
         high: highest usual value.
     """
 
-    segment: str
+    tissue: str
     quantity: str
+    median: float
     low: float
     high: float
+
+    @property
+    def usual(self) -> bool:
+        """Whether the median is a usual value."""
+        return self.low <= self.median <= self.high
