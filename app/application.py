@@ -17,6 +17,7 @@ from app.steps import StepTimes
 from operators.inference.cest_mt_operator import CestMtOperator
 from operators.inference.diffusion_operator import DiffusionOperator
 from operators.inference.onnx_model import OnnxModel
+from operators.inference.superres_operator import SuperresOperator
 from operators.ingest.acquisition_operator import AcquisitionOperator
 from operators.ingest.study_loader_operator import StudyLoaderOperator
 from operators.results.measurement_report_operator import MeasurementReportWriterOperator
@@ -73,6 +74,12 @@ class QuantMapApplication(Application):
                 settings=settings.pipelines.cest_mt,
                 models=self.models,
                 device=settings.networks_run_on,
+            ),
+            "superres": partial(
+                step(SuperresOperator),
+                settings=settings.pipelines.superres,
+                models=self.models,
+                device=settings.device,
             ),
         }
         collect = OutcomeCollectorOperator(self, name="collect")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.node.settings import NodeSettings
-from operators.inference.settings import CestMtSettings, DiffusionSettings
+from operators.inference.settings import CestMtSettings, DiffusionSettings, SuperresSettings
 from operators.inference.triton_session import is_address
 from operators.ingest.settings import IngestSettings
 from operators.results.settings import ResultsSettings
@@ -63,6 +63,7 @@ class PipelinesSection(_Section):
 
     diffusion: DiffusionSettings = DiffusionSettings()
     cest_mt: CestMtSettings = CestMtSettings()
+    superres: SuperresSettings = SuperresSettings()
 
 
 def _inference(place: str) -> str:

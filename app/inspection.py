@@ -76,7 +76,8 @@ def plain_lines(study: AcquiredStudy) -> Iterable[str]:
 def could_run(pipeline: Pipeline, study: AcquiredStudy) -> tuple[bool, str]:
     """Whether ``pipeline`` has something to analyse in ``study``, and what or why not."""
     ready = [found for found in study.acquisitions if found.kind is pipeline.takes]
-    if ready:
+    lacking = pipeline.idle_because(study) if pipeline.idle_because else ""
+    if ready and not lacking:
         numbers = ", ".join(_number(found.source.series_number) for found in ready)
         return True, f"{pipeline.title} of series {numbers}"
     refused = [
@@ -86,7 +87,7 @@ def could_run(pipeline: Pipeline, study: AcquiredStudy) -> tuple[bool, str]:
     ]
     if refused:
         return False, f"series {', '.join(refused)} refused, see below"
-    return False, f"the study holds no {pipeline.takes.value} series"
+    return False, lacking or f"the study holds no {pipeline.takes.value} series"
 
 
 def _show(study: AcquiredStudy, console: Console) -> None:

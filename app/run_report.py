@@ -117,8 +117,9 @@ def failure(
 
 def needed_kinds(names: Iterable[str], study: AcquiredStudy) -> set[SeriesKind]:
     """The kinds of series that matter to the pipelines ``names`` in this study."""
+    names = tuple(names)
     present = {series.kind for series in study.series}
-    return {kind for kind in present for name in names if PIPELINES[name].needs(kind, present)}
+    return {kind for kind in present for name in names if PIPELINES[name].needs(kind, study)}
 
 
 def series_entry(series: SeriesSummary) -> SeriesEntry:

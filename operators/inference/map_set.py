@@ -13,6 +13,7 @@ from operators.inference.resample import same_frame_of_reference, same_grid
 from operators.vocabulary.acquisition import Acquisition, MapProtocol
 from operators.vocabulary.quantity import QUANTITIES
 from operators.vocabulary.refusal import Refusal
+from operators.vocabulary.run import AcquiredStudy
 
 #: Name by which results of this pipeline are known again.
 ALGORITHM = "QuantMAP superres"
@@ -75,6 +76,11 @@ def lacking_maps(acquisitions: Sequence[Acquisition]) -> list[str]:
         for name, rate in WANTED.items()
         if name not in present and rate not in present
     ]
+
+
+def holds_proton_density(study: AcquiredStudy) -> bool:
+    """Whether a study holds a PD map, which only scans of PD, T1 and T2 together give."""
+    return any(quantity_name(one) == "proton_density" for one in study.acquisitions)
 
 
 def map_sets(acquisitions: Sequence[Acquisition]) -> list[MapSet]:
