@@ -9,6 +9,7 @@ from highdicom.sr.coding import CodedConcept
 from pydicom.sr.codedict import codes
 from pydicom.uid import EncapsulatedPDFStorage
 
+from operators.results.comparison_page import comparison_page
 from operators.results.derived_object import derived_object
 from operators.results.provenance import finish_object
 from operators.results.series_plan import ObjectKind, ResultPlan
@@ -26,7 +27,7 @@ def write_summary(plan: ResultPlan, folder: Path) -> list[WrittenObject]:
     """
     if not plan.result.maps:
         return []
-    page = summary_page(plan)
+    page = comparison_page(plan) if plan.result.measured_maps else summary_page(plan)
     document = encapsulated_page(plan, page.pdf)
     (folder / plan.folder).mkdir(parents=True, exist_ok=True)
     picture_path, document_path = plan.folder / "summary.png", plan.folder / "summary.dcm"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PAPER = "#0e1116"
+PAPER = "#0e1116"
 _RULE = "#2b323c"
 _TEXT = "#f2f4f7"
 _QUIET = "#9aa5b4"
@@ -33,7 +33,7 @@ _SEVERITY_COLOURS = {
     Severity.ERROR: "#ff6b5e",
 }
 _SEVERITY_ORDER = (Severity.ERROR, Severity.WARNING, Severity.INFORMATION)
-_STYLE: Any = {"font.family": "DejaVu Sans", "pdf.fonttype": 42, "mathtext.fontset": "dejavusans"}
+STYLE: Any = {"font.family": "DejaVu Sans", "pdf.fonttype": 42, "mathtext.fontset": "dejavusans"}
 _PICTURE_DPI = 200
 _LINE = 0.158  # inches between lines of small text
 _SMALL = 6.5  # points
@@ -63,18 +63,19 @@ def summary_page(plan: ResultPlan) -> SummaryPage:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(PAGE_WIDTH, PAGE_HEIGHT), facecolor=_PAPER)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE_WIDTH, PAGE_HEIGHT), facecolor=PAPER)
         _draw(figure, plan)
         return SummaryPage(
-            png=_rendered(figure, "png", {"Software": None}),
-            pdf=_rendered(figure, "pdf", {"CreationDate": None, "Producer": None}),
+            png=rendered(figure, "png", {"Software": None}),
+            pdf=rendered(figure, "pdf", {"CreationDate": None, "Producer": None}),
         )
 
 
-def _rendered(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+def rendered(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    """The page as a file of one kind."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=_PICTURE_DPI, facecolor=_PAPER, metadata=metadata)
+    figure.savefig(buffer, format=kind, dpi=_PICTURE_DPI, facecolor=PAPER, metadata=metadata)
     return buffer.getvalue()
 
 
@@ -83,8 +84,8 @@ def _draw(figure: Figure, plan: ResultPlan) -> None:
     if not result.maps:
         raise ValueError("a result without maps has no summary page")
     measurements = _shown_measurements(plan)
-    findings = _finding_lines(result.findings)
-    provenance = _provenance(plan)
+    findings = finding_lines(result.findings)
+    provenance = provenance_lines(plan)
     analysed = analysed_voxels(result.maps)
     shown = shown_maps(result.maps)
     layout = lay_out(
@@ -94,7 +95,7 @@ def _draw(figure: Figure, plan: ResultPlan) -> None:
         footer_height=0.34 + _LINE * max(len(findings), len(provenance)),
     )
     plane = display_plane(analysed, len(layout.panels[0].slices))
-    _draw_header(figure, layout.header, result, plane)
+    draw_header(figure, layout.header, result, plane)
     panels = iter(layout.panels)
     for quantity_map in _foremost(shown, result.colour_maps):
         boxes = next(panels)
@@ -105,7 +106,7 @@ def _draw(figure: Figure, plan: ResultPlan) -> None:
             mask = plane.pictures(computed_voxels(quantity_map, result.maps))
             _draw_map_panel(figure, boxes, quantity_map, plane, mask)
             _draw_lines(figure, boxes.statistics, measurements.get(name, ()))
-    _draw_footer(figure, layout.footer, findings, provenance)
+    draw_footer(figure, layout.footer, findings, provenance)
 
 
 def _foremost(
@@ -140,7 +141,8 @@ def _rule(figure: Figure, left: float, right: float, height: float) -> None:
     )
 
 
-def _draw_header(figure: Figure, box: Box, result: PipelineResult, plane: DisplayPlane) -> None:
+def draw_header(figure: Figure, box: Box, result: PipelineResult, plane: DisplayPlane) -> None:
+    """Algorithm, series, grid and plane."""
     number = result.source.series_number
     series = "an unnumbered series" if number is None else f"series {number}"
     rows, columns = result.maps[0].volume.spatial_shape[1:]
@@ -334,7 +336,7 @@ def _draw_lines(figure: Figure, box: Box, lines: list[str] | tuple[str, ...]) ->
         _text(figure, box.left, box.top - 0.135 * number, line, fontsize=size, color=_QUIET)
 
 
-def _finding_lines(findings: tuple[Finding, ...]) -> list[tuple[Severity | None, str]]:
+def finding_lines(findings: tuple[Finding, ...]) -> list[tuple[Severity | None, str]]:
     """Wrapped lines, gravest first; the severity stands in the first line of each."""
     ordered = sorted(findings, key=lambda finding: _SEVERITY_ORDER.index(finding.severity))
     lines: list[tuple[Severity | None, str]] = []
@@ -347,7 +349,7 @@ def _finding_lines(findings: tuple[Finding, ...]) -> list[tuple[Severity | None,
     return lines or [(Severity.INFORMATION, "None.")]
 
 
-def _provenance(plan: ResultPlan) -> list[tuple[str, str]]:
+def provenance_lines(plan: ResultPlan) -> list[tuple[str, str]]:
     """Wrapped lines (name, text); the name stands in the first line of each."""
     algorithm = plan.result.algorithm
     settings = ", ".join(f"{k} {v}" for k, v in sorted(algorithm.configuration.items()))
@@ -366,12 +368,14 @@ def _provenance(plan: ResultPlan) -> list[tuple[str, str]]:
     return lines
 
 
-def _draw_footer(
+def draw_footer(
     figure: Figure,
     box: Box,
     findings: list[tuple[Severity | None, str]],
     provenance: list[tuple[str, str]],
+    legend: str = "below each map: mean ± SD  [5th, 95th percentile]",
 ) -> None:
+    """Findings on the left, provenance on the right."""
     middle = box.left + 0.58 * box.width
     _rule(figure, box.left, box.right, box.top)
     heading = box.top - 0.2
@@ -390,7 +394,7 @@ def _draw_footer(
         figure,
         box.right,
         heading,
-        "below each map: mean ± SD  [5th, 95th percentile]",
+        legend,
         ha="right",
         color=_QUIET,
         fontsize=_SMALL,

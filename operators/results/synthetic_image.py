@@ -99,18 +99,16 @@ def _series_header(plan: ResultPlan, synthetic: SyntheticImage, step: float) -> 
     )
     image.DerivationDescription = short_text(
         f"{synthetic.label} by the signal equation {synthetic.sequence} at {synthetic.parameters} "
-        f"from PD, T1 and T2 maps; not acquired. By {result.algorithm.name} "
-        f"{result.algorithm.version}"
+        f"from PD, T1 and T2 maps; not acquired. One stored unit is {step:g} of the fully relaxed "
+        f"signal of water. By {result.algorithm.name} {result.algorithm.version}"
     )
     plan.references.name_related_series(image)
     describe_pixels(image)
     values = synthetic.volume.array[synthetic.volume.array > 0]
     high = float(np.percentile(values, _BRIGHT_PERCENTILE)) if values.size else 1.0
-    image.WindowCenter = DSfloat(high / 2, auto_format=True)
-    image.WindowWidth = DSfloat(high, auto_format=True)
+    # No Rescale Slope: few viewers expect one in a weighted image, and some window without it.
+    image.WindowCenter = DSfloat(round(high / step / 2), auto_format=True)
+    image.WindowWidth = DSfloat(round(high / step), auto_format=True)
     image.VOILUTFunction = "LINEAR_EXACT"
-    image.RescaleSlope = DSfloat(step, auto_format=True)
-    image.RescaleIntercept = DSfloat(0.0, auto_format=True)
-    image.RescaleType = "US"
     finish_object(image, plan)
     return image
