@@ -41,6 +41,7 @@ environment (MAP contract; an option goes before its variable):
 other commands:
   python -m app inspect STUDY    what each series is, and which pipelines could run
   python -m app.demo FOLDER      simulate a study of a brain phantom
+  python -m app.synthetic STUDY  compute a weighted image from the PD, T1 and T2 maps of a study
 """
 
 
@@ -75,7 +76,7 @@ def _analyse(arguments: Sequence[str]) -> int:
             help=text,
         )
     parser.add_argument(
-        "--pipeline", metavar="NAME", help="run this pipeline alone: diffusion or cest_mt"
+        "--pipeline", metavar="NAME", help="run this pipeline alone: diffusion, cest_mt or superres"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where networks run")
     _add_configuration(parser)

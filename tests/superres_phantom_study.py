@@ -143,29 +143,37 @@ def write_maps(
     folder: Path,
     study: PhantomStudy,
     scale: Mapping[str, float] | None = None,
-    common: Mapping[str, Any] | None = None,
+    units: Mapping[str, str] | None = None,
+    first_number: int = 1,
 ) -> None:
-    """PD in % and T2 in ms in the style of SyMRI, T1 in ms with a Real World Value Mapping."""
-    factors = {"proton_density": 100.0, "t1": 1.0, "t2": 1.0} | dict(scale or {})
-    steps = {"proton_density": 0.01, "t1": 0.2, "t2": 0.1}  # no value beyond 15 bits
-    units = {"proton_density": "%", "t1": "ms", "t2": "ms"}
-    for number, (name, values) in enumerate(zip(factors, study.low, strict=True), start=1):
-        values = values * factors[name]
-        step = steps[name] * min(1.0, factors[name]) if name != "proton_density" else 0.01
+    """PD in % and T2 in ms in the style of SyMRI, T1 in ms with a Real World Value Mapping.
+
+    Args:
+        folder: where to write.
+        study: what is written.
+        scale: factor on the values of a map, as a fault.
+        units: unit that is stated for a map.
+        first_number: Series Number of the PD map.
+    """
+    steps = {"proton_density": 1e-4, "t1": 0.2, "t2": 0.1}
+    stated = {"proton_density": "%", "t1": "ms", "t2": "ms"} | dict(units or {})
+    for number, (name, values) in enumerate(zip(steps, study.low, strict=True), first_number):
+        factor = (100.0 if name == "proton_density" else 1.0) * (scale or {}).get(name, 1.0)
+        step = steps[name] * factor
         attributes = COMMON | {
             "SeriesNumber": number,
             "SeriesDescription": f"{QUANTITIES[name].label} map",
             "ImageType": ["DERIVED", "PRIMARY", "QMAP", QUANTITIES[name].label],
-            "RescaleType": units[name],
+            "RescaleType": stated[name],
         }
         if name == "t1":
-            attributes["RealWorldValueMappingSequence"] = [mapping_of("t1", "ms", step)]
+            attributes["RealWorldValueMappingSequence"] = [mapping_of("t1", stated["t1"], step)]
         write_mr_series(
             folder / f"{number}_{name}",
-            values,
+            values * factor,
             study.low_affine,
             uid_prefix=UID,
-            common=attributes | dict(common or {}),
+            common=attributes,
             rescale_slope=step,
         )
 

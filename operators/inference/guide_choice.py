@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from operators.inference.guide_sequence import GuideKind, guide_kind
+from operators.inference.guide_sequence import (
+    GuideKind,
+    Weighting,
+    guide_kind,
+    is_unclear,
+    named_kind,
+)
 from operators.inference.map_set import MapSet, study_of
 from operators.inference.resample import same_frame_of_reference
 from operators.inference.settings import SuperresSettings
@@ -17,7 +23,7 @@ from operators.vocabulary.acquisition import Acquisition, WeightedImage
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.refusal import Refusal
 
-WEIGHTINGS = ("t1w", "t2w")
+WEIGHTINGS: tuple[Weighting, ...] = ("t1w", "t2w")
 LABELS = {"t1w": "T1w", "t2w": "T2w"}
 
 
@@ -91,13 +97,17 @@ def choose_guides(
     guides: dict[str, Guide] = {}
     refusals: list[Refusal] = []
     findings: list[Finding] = []
+    unclear = unclear_images(acquisitions)
+    if unclear:
+        findings.append(
+            Finding(
+                "weighting-unclear",
+                f"Series {', '.join(map(str, unclear))} guide nothing: they state no TR or no TE. "
+                "Name one under pipelines.superres with what is missing to use it.",
+            )
+        )
     for weighting in WEIGHTINGS:
-        wanted = settings.guide(weighting).series_number
-        candidates = [
-            one
-            for one in guide_candidates(acquisitions)
-            if one.kind.weighting == weighting and wanted in (None, one.number)
-        ]
+        candidates = _candidates(acquisitions, weighting, settings)
         fit: list[Guide] = []
         refused: list[Refusal] = []
         for one in candidates:
@@ -124,6 +134,30 @@ def choose_guides(
                 )
             )
     return GuideChoice(guides, tuple(refusals), tuple(findings))
+
+
+def _candidates(
+    acquisitions: Sequence[Acquisition], weighting: Weighting, settings: SuperresSettings
+) -> list[Guide]:
+    """The series that the settings name, or every one of that weighting."""
+    chosen = settings.guide(weighting)
+    if chosen.series_number is None:
+        return [one for one in guide_candidates(acquisitions) if one.kind.weighting == weighting]
+    return [
+        Guide(named_kind(one.protocol, weighting, chosen.sequence), one)
+        for one in acquisitions
+        if isinstance(one.protocol, WeightedImage)
+        and one.source.series_number == chosen.series_number
+    ]
+
+
+def unclear_images(acquisitions: Sequence[Acquisition]) -> list[int | None]:
+    """Series Numbers of weighted images of which nothing says how they are weighted."""
+    return [
+        one.source.series_number
+        for one in acquisitions
+        if isinstance(one.protocol, WeightedImage) and is_unclear(one.protocol)
+    ]
 
 
 def _left_alone(label: str, refusal: Refusal) -> Finding:

@@ -50,6 +50,28 @@ def guide_kind(protocol: WeightedImage) -> GuideKind | None:
     return found[0] if len(found) == 1 else None
 
 
+def is_unclear(protocol: WeightedImage) -> bool:
+    """Whether a spin echo states no TR or no TE, so that nothing says how it is weighted."""
+    if _equation(protocol) not in ("SE", "FSE"):
+        return False
+    return protocol.repetition_time is None or bool(np.isnan(protocol.echo_times).all())
+
+
+def named_kind(protocol: WeightedImage, weighting: Weighting, equation: str | None) -> GuideKind:
+    """What a series is that the settings name as a guide, whatever its headers lack.
+
+    Args:
+        protocol: of the series.
+        weighting: of the guide that it is named as.
+        equation: its signal equation where the settings give it.
+    """
+    found = guide_kind(protocol)
+    if found is not None and found.weighting == weighting:
+        return found
+    usual = "MPRAGE" if weighting == "t1w" else "FSE"
+    return GuideKind(weighting, equation or _equation(protocol) or usual, 0)
+
+
 def _equation(protocol: WeightedImage) -> str | None:
     tokens = set(protocol.scanning_sequence)
     if "EP" in tokens or not tokens & {"SE", "GR"}:

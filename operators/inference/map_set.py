@@ -132,6 +132,25 @@ def choose_maps(acquisitions: Sequence[Acquisition]) -> MapSet:
     return sets[0]
 
 
+def maps_for_images(acquisitions: Sequence[Acquisition]) -> MapSet:
+    """The set from which images are computed: super-resolved maps where there are any.
+
+    Raises:
+        Refusal: there is no complete set, or more than one.
+    """
+    lacking = lacking_maps(acquisitions)
+    if lacking:
+        raise Refusal(
+            "maps-missing",
+            f"there is no {' and no '.join(lacking)} map that can be used",
+            "Name a folder that holds PD, T1 and T2 maps: a study, or results of superres.",
+        )
+    made = [one for one in map_sets(acquisitions) if one.super_resolved]
+    if len(made) == 1:
+        return made[0]
+    return choose_maps([one for one in acquisitions if not made or _is_result(one)])
+
+
 def _names() -> set[str]:
     return {name for pair in WANTED.items() for name in pair if name}
 

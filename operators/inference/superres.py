@@ -51,7 +51,7 @@ def superres_outcome(
         BundleError: the network does not do what its metadata says.
         DeviceUnavailableError: ``device`` is "cuda" and cannot be used.
     """
-    idle = idle_because(study)
+    idle = idle_because(study, settings)
     if idle:
         return PipelineOutcome(PIPELINE, idle_because=idle)
     refusals: list[Refusal] = []

@@ -8,8 +8,11 @@ import torch
 
 from models.superres.network import SMALLEST
 from models.superres.protocol import make_sequence
+from operators.inference.map_set import MapSet
 from operators.inference.settings import ContrastSettings
+from operators.vocabulary.result import Algorithm, PipelineResult
 from operators.vocabulary.synthetic_image import SyntheticImage
+from operators.vocabulary.version import VERSION
 
 _LABELS = {"t1w": "T1w", "t2w": "T2w", "pdw": "PDw", "flair": "T2-FLAIR"}
 _KINDS = {"t1w": "T1W", "t2w": "T2W", "pdw": "PDW", "flair": "FLAIR"}
@@ -45,6 +48,32 @@ def synthesised(
         inversion_time=contrast.inversion_time,
         flip_angle=contrast.flip_angle,
         volume=geometry.with_array(image),
+    )
+
+
+def synthetic_result(maps: MapSet, image: SyntheticImage) -> PipelineResult:
+    """An image on its own as a result, for the writers.
+
+    Args:
+        maps: what it was computed from.
+        image: the image.
+    """
+    return PipelineResult(
+        pipeline="synthetic",
+        maps=(),
+        segments=(),
+        findings=(),
+        algorithm=Algorithm(
+            name="QuantMAP synthetic",
+            version=VERSION,
+            model_sha256={},
+            execution_provider="torch cpu",
+            configuration={image.name: f"{image.sequence} {image.parameters}"},
+            source="arXiv 2512.17612",
+        ),
+        source=maps.members["t1"].source,
+        further_sources=tuple(one.source for name, one in maps.members.items() if name != "t1"),
+        synthetic_images=(image,),
     )
 
 

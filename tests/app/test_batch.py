@@ -59,7 +59,7 @@ class TestSuccess:
     def test_states_what_ran_and_with_what(self, done):
         result = result_in(done[1])
         states = {pipeline.name: pipeline.state for pipeline in result.pipelines}
-        assert states == {"diffusion": "ran", "cest_mt": "idle"}
+        assert states == {"diffusion": "ran", "cest_mt": "idle", "superres": "idle"}
         assert [series.number for series in result.inputs_used] == [1]
         assert {"start", "load", "diffusion", "write_parametric_maps"} <= set(result.timings)
         assert result.versions["pydicom"] == pydicom.__version__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import highdicom as hd
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from operators.inference.bundle import Bundle, load_bundles
 from operators.vocabulary.acquisition import (
     Acquisition,
     MapProtocol,
@@ -20,6 +22,7 @@ from operators.vocabulary.acquisition import (
 )
 from operators.vocabulary.quantity import QUANTITIES
 
+ROOT = Path(__file__).resolve().parents[3]
 FRAME_OF_REFERENCE = "1.2.826.0.1.3680043.8.498.1"
 
 
@@ -56,6 +59,7 @@ def acquisition_of() -> Callable[..., Acquisition]:
             "GradientTable": SeriesKind.DIFFUSION,
             "SaturationSchedule": SeriesKind.SATURATION,
             "MapProtocol": SeriesKind.QUANTITY_MAP,
+            "WeightedImage": SeriesKind.WEIGHTED_IMAGE,
         }
         return Acquisition(
             kind=kinds[type(protocol).__name__],
@@ -80,3 +84,9 @@ def map_of(acquisition_of: Callable[..., Acquisition]) -> Callable[..., Acquisit
         return acquisition_of(values[..., None], MapProtocol(QUANTITIES[quantity]), **more)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def superres_bundles() -> dict[str, Bundle]:
+    """The network of super-resolution that ships."""
+    return load_bundles(ROOT / "models", "superres")
