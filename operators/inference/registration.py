@@ -18,8 +18,9 @@ from operators.inference.target_grid import resolution_along
 SEED = 20
 FEWEST_SLICES = 4
 """Below it a volume is too thin to be registered along its slice axis."""
-NEGLIGIBLE_SHIFT, NEGLIGIBLE_ROTATION = 0.1, 0.1
-"""mm and degrees, below which the positions in the headers are taken as they are."""
+NEGLIGIBLE = 0.1
+"""Root mean square displacement of the head, over the smallest side of the maps' voxels, below
+which registration cannot be told from its own error and the headers' positions are taken."""
 
 _BINS = 48
 _SAMPLES = 0.3
@@ -30,6 +31,8 @@ _FEWEST_SHRUNK = 12
 """Samples along every axis from which a level may shrink."""
 _FWHM_TO_SD = 1 / np.sqrt(8 * np.log(2))
 _FINER = 1.05
+_DECIMALS = 6
+"""Of the transform's parameters (radians, mm): sums may differ in their last bit."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,14 @@ class Alignment:
         shift: displacement of the centre of the head, mm.
         rotation: degrees.
         registered: whether it could be estimated; False leaves the headers' positions.
+        is_identity: whether the positions in the headers are taken as they are.
     """
 
     transform: sitk.Transform
     shift: float
     rotation: float
     registered: bool
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether the positions in the headers are taken as they are."""
-        return self.shift < NEGLIGIBLE_SHIFT and self.rotation < NEGLIGIBLE_ROTATION
+    is_identity: bool
 
 
 def image_of(array: np.ndarray, geometry: hd.VolumeGeometry) -> sitk.Image:
@@ -83,7 +83,7 @@ def align(
     identity = sitk.Euler3DTransform()
     identity.SetCenter([float(v) for v in centre])
     if min(fixed.shape) < FEWEST_SLICES or min(moving.shape) < FEWEST_SLICES:
-        return Alignment(identity, 0.0, 0.0, registered=False)
+        return Alignment(identity, 0.0, 0.0, registered=False, is_identity=True)
     still = image_of(fixed, maps)
     moved = image_of(moving, guide)
     for axis in range(3):
@@ -92,13 +92,15 @@ def align(
     found = sitk.Euler3DTransform(identity)
     method.SetInitialTransform(found, inPlace=True)
     method.Execute(still, moved)
+    found.SetParameters([round(value, _DECIMALS) for value in found.GetParameters()])
     shift = np.linalg.norm(np.array(found.TransformPoint(tuple(centre))) - centre)
     matrix = np.array(found.GetMatrix()).reshape(3, 3)
     rotation = np.degrees(np.arccos(np.clip((np.trace(matrix) - 1) / 2, -1, 1)))
-    alignment = Alignment(found, float(shift), float(rotation), registered=True)
-    if alignment.is_identity:
-        return Alignment(identity, float(shift), float(rotation), registered=True)
-    return alignment
+    places = maps.affine[:3, :3] @ np.argwhere(mask).T + maps.affine[:3, 3:] - centre[:, None]
+    moves = (matrix - np.eye(3)) @ places + np.array(found.GetTranslation())[:, None]
+    displacement = np.sqrt(np.mean(np.sum(moves**2, axis=0)))
+    here = bool(displacement < NEGLIGIBLE * min(maps.spacing))
+    return Alignment(identity if here else found, float(shift), float(rotation), True, here)
 
 
 def _method(
@@ -106,6 +108,7 @@ def _method(
 ) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
+    method.SetNumberOfWorkUnits(1)
     method.SetMetricAsMattesMutualInformation(_BINS)
     method.SetMetricFixedMask(sitk.Cast(mask > 0, sitk.sitkUInt8))
     method.SetMetricSamplingStrategy(method.RANDOM)
