@@ -16,8 +16,10 @@ from operators.inference.resample import same_grid
 from operators.inference.target_grid import resolution_along
 
 SEED = 20
-FEWEST_SLICES = 4
-"""Below it a volume is too thin to be registered along its slice axis."""
+THINNEST = 25.0
+"""mm below which a slab is too thin for its tilt to be estimated."""
+_FEWEST_SAMPLES = 4
+"""Samples along an axis that the filters need."""
 NEGLIGIBLE = 0.1
 """Root mean square displacement of the head, over the smallest side of the maps' voxels, below
 which registration cannot be told from its own error and the headers' positions are taken."""
@@ -82,7 +84,7 @@ def align(
     centre = maps.affine[:3, :3] @ np.argwhere(mask).mean(0) + maps.affine[:3, 3]
     identity = sitk.Euler3DTransform()
     identity.SetCenter([float(v) for v in centre])
-    if min(fixed.shape) < FEWEST_SLICES or min(moving.shape) < FEWEST_SLICES:
+    if _is_thin(maps) or _is_thin(guide):
         return Alignment(identity, 0.0, 0.0, registered=False, is_identity=True)
     still = image_of(fixed, maps)
     moved = image_of(moving, guide)
@@ -101,6 +103,10 @@ def align(
     displacement = np.sqrt(np.mean(np.sum(moves**2, axis=0)))
     here = bool(displacement < NEGLIGIBLE * min(maps.spacing))
     return Alignment(identity if here else found, float(shift), float(rotation), True, here)
+
+
+def _is_thin(grid: hd.VolumeGeometry) -> bool:
+    return min(grid.spatial_shape) < _FEWEST_SAMPLES or min(grid.physical_extent) < THINNEST
 
 
 def _method(
@@ -132,7 +138,7 @@ def _method(
 def _smoothed_along(image: sitk.Image, axis: int, wanted: float) -> sitk.Image:
     """The image without the detail along one axis that voxels of ``wanted`` mm cannot hold."""
     spacing = image.GetSpacing()[axis]
-    if wanted <= _FINER * spacing or image.GetSize()[axis] < FEWEST_SLICES:
+    if wanted <= _FINER * spacing or image.GetSize()[axis] < _FEWEST_SAMPLES:
         return image
     smooth = sitk.RecursiveGaussianImageFilter()
     smooth.SetNumberOfThreads(1)

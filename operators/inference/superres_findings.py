@@ -28,8 +28,8 @@ def alignment_findings(label: str, number: int | None, alignment: Alignment) -> 
         return [
             Finding(
                 "guide-not-registered",
-                f"{where} has too few slices to be registered: the positions in the headers were "
-                "believed.",
+                f"{where} or the maps are a slab too thin to be registered: the positions in the "
+                "headers were believed.",
             )
         ]
     moved = f"{alignment.shift:.2f} mm and {alignment.rotation:.2f} degrees"

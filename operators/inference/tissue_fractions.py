@@ -19,6 +19,7 @@ import highdicom as hd
 import numpy as np
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from scipy import ndimage
 
 from operators.inference.brain_mask import brain_mask
 from operators.vocabulary.quantity import PRIVATE_SCHEME
@@ -80,7 +81,7 @@ _SCALE = np.array([1.0, 1000.0, 500.0])
 _PURE = 0.9
 _FEWEST_PURE = 100
 _ROUNDS = 3
-_NO_FAT_T1 = 550.0
+_NO_FAT_T1 = 450.0
 _ECHO_TIME, _LONGEST_T2 = 60.0, 120.0
 _QUANTITIES = ("proton_density", "t1", "t2")
 
@@ -96,7 +97,9 @@ def brain_from_maps(maps: np.ndarray, geometry: hd.VolumeGeometry) -> np.ndarray
     """
     density, t1, t2 = maps
     bright = np.exp(-_ECHO_TIME / np.clip(t2, 1, _LONGEST_T2)) * np.clip(density, 0, 1)
-    return brain_mask(np.where(t1 > _NO_FAT_T1, bright, 0), geometry.spacing) & (density > 0)
+    # Single voxels of short T1 are noise, fat lies in sheets.
+    image = ndimage.grey_closing(np.where(t1 > _NO_FAT_T1, bright, 0), size=(1, 3, 3))
+    return brain_mask(image, geometry.spacing) & (density > 0)
 
 
 def tissue_fractions(maps: np.ndarray, brain: np.ndarray) -> np.ndarray:
