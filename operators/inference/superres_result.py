@@ -40,7 +40,7 @@ from operators.vocabulary.quantity import PRIVATE_SCHEME, QUANTITIES, QuantityMa
 from operators.vocabulary.result import Algorithm, PipelineResult, Segment
 from operators.vocabulary.version import VERSION
 
-DISAGREEMENT = Code("DISAGREE", PRIVATE_SCHEME, "Guides and measured maps disagree")
+DISAGREEMENT = Code("DISAGREEVOX", PRIVATE_SCHEME, "Guides and measured maps disagree")
 _SOURCE = "arXiv 2512.17612"
 _RATES = {"r1": 1, "r2": 2}
 
