@@ -79,7 +79,7 @@ class QuantMapApplication(Application):
                 step(SuperresOperator),
                 settings=settings.pipelines.superres,
                 models=self.models,
-                device=settings.device,
+                device=settings.networks_run_on,
             ),
         }
         collect = OutcomeCollectorOperator(self, name="collect")
