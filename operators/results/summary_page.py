@@ -11,6 +11,17 @@ import numpy as np
 
 from operators.results.colour_scale import colour_map, shown_label, shown_number, shown_unit
 from operators.results.display_plane import DisplayPlane, analysed_voxels, display_plane
+from operators.results.page_drawing import (
+    QUIET,
+    SMALL,
+    draw_direction_key,
+    draw_rule,
+    draw_sides,
+    draw_text,
+    draw_title,
+    fitting_size,
+    slice_axes,
+)
 from operators.results.page_layout import PAGE_HEIGHT, PAGE_WIDTH, Box, PanelBoxes, lay_out
 from operators.results.series_plan import ResultPlan
 from operators.results.shown_maps import computed_voxels, shown_maps
@@ -20,13 +31,9 @@ from operators.vocabulary.quantity import QuantityMap
 from operators.vocabulary.result import ColourMap, Measurement, PipelineResult
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PAPER = "#0e1116"
-_RULE = "#2b323c"
-_TEXT = "#f2f4f7"
-_QUIET = "#9aa5b4"
 _SEVERITY_COLOURS = {
     Severity.INFORMATION: "#56b4e9",
     Severity.WARNING: "#f0b429",
@@ -36,7 +43,6 @@ _SEVERITY_ORDER = (Severity.ERROR, Severity.WARNING, Severity.INFORMATION)
 STYLE: Any = {"font.family": "DejaVu Sans", "pdf.fonttype": 42, "mathtext.fontset": "dejavusans"}
 _PICTURE_DPI = 200
 _LINE = 0.158  # inches between lines of small text
-_SMALL = 6.5  # points
 _FINDING_CHARACTERS = 100
 _PROVENANCE_CHARACTERS = 64
 _MOST_FINDING_LINES = 7
@@ -123,31 +129,13 @@ def _foremost(
     return [*ordered, *waiting]
 
 
-def _text(figure: Figure, left: float, bottom: float, text: str, **style: Any) -> None:
-    style = {"color": _TEXT, "va": "baseline", "fontsize": 7.5, **style}
-    figure.text(left / PAGE_WIDTH, bottom / PAGE_HEIGHT, text, **style)
-
-
-def _rule(figure: Figure, left: float, right: float, height: float) -> None:
-    from matplotlib.lines import Line2D
-
-    figure.add_artist(
-        Line2D(
-            [left / PAGE_WIDTH, right / PAGE_WIDTH],
-            [height / PAGE_HEIGHT] * 2,
-            color=_RULE,
-            linewidth=0.8,
-        )
-    )
-
-
 def draw_header(figure: Figure, box: Box, result: PipelineResult, plane: DisplayPlane) -> None:
     """Algorithm, series, grid and plane."""
     number = result.source.series_number
     series = "an unnumbered series" if number is None else f"series {number}"
     rows, columns = result.maps[0].volume.spatial_shape[1:]
-    _text(figure, box.left, box.bottom + 0.3, result.algorithm.name, fontsize=17, weight="bold")
-    _text(
+    draw_text(figure, box.left, box.bottom + 0.3, result.algorithm.name, fontsize=17, weight="bold")
+    draw_text(
         figure,
         box.left,
         box.bottom + 0.11,
@@ -155,10 +143,10 @@ def draw_header(figure: Figure, box: Box, result: PipelineResult, plane: Display
         f"grid {columns} × {rows} × {result.maps[0].volume.spatial_shape[0]}  ·  "
         + " × ".join(f"{s:.3g}" for s in result.maps[0].volume.spacing[::-1])
         + " mm",
-        color=_QUIET,
+        color=QUIET,
         fontsize=8,
     )
-    _text(
+    draw_text(
         figure,
         box.right,
         box.bottom + 0.3,
@@ -166,63 +154,21 @@ def draw_header(figure: Figure, box: Box, result: PipelineResult, plane: Display
         ha="right",
         fontsize=9,
     )
-    _text(
+    draw_text(
         figure,
         box.right,
         box.bottom + 0.11,
         f"image left is the patient's {_side(plane.left)}  ·  for research use",
         ha="right",
-        color=_QUIET,
+        color=QUIET,
         fontsize=8,
     )
-    _rule(figure, box.left, box.right, box.bottom)
+    draw_rule(figure, box.left, box.right, box.bottom)
 
 
 def _side(letter: str) -> str:
     names = {"R": "right", "L": "left", "A": "front", "P": "back", "H": "head", "F": "feet"}
     return names[letter]
-
-
-def _slice_axes(figure: Figure, box: Box) -> Axes:
-    axes = figure.add_axes(box.fraction())
-    axes.set_facecolor("black")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    return axes
-
-
-def _draw_title(figure: Figure, box: Box, label: str, unit: str, meaning: str) -> None:
-    _text(figure, box.left, box.bottom + 0.2, label, fontsize=10.5, weight="bold")
-    _text(figure, box.right, box.bottom + 0.2, unit, fontsize=7.5, color=_QUIET, ha="right")
-    if meaning != label:
-        size = _fitting_size(meaning, box.width)
-        _text(figure, box.left, box.bottom + 0.055, meaning, fontsize=size, color=_QUIET)
-
-
-def _fitting_size(text: str, width: float) -> float:
-    """Largest size up to 6.5 points at which ``text`` is no wider than ``width`` inches."""
-    from matplotlib.textpath import TextPath
-
-    points = TextPath((0, 0), text, size=_SMALL).get_extents().width
-    return min(_SMALL, _SMALL * width * 72 / max(points, 1.0))
-
-
-def _draw_sides(axes: Axes, plane: DisplayPlane, first: bool, last: bool) -> None:
-    from matplotlib.patheffects import withStroke
-
-    style: dict[str, Any] = {
-        "transform": axes.transAxes,
-        "color": "white",
-        "fontsize": 7,
-        "va": "center",
-        "path_effects": [withStroke(linewidth=1.2, foreground="black")],
-    }
-    if first:
-        axes.text(0.02, 0.5, plane.left, ha="left", **style)
-    if last:
-        axes.text(0.98, 0.5, plane.right, ha="right", **style)
 
 
 def _draw_map_panel(
@@ -239,14 +185,14 @@ def _draw_map_panel(
     colours = colour_map(quantity, window)
     scale = Normalize(*window, clip=True)
     _, unit = shown_unit(quantity)
-    _draw_title(figure, boxes.title, shown_label(quantity.label), unit, quantity.code.meaning)
+    draw_title(figure, boxes.title, shown_label(quantity.label), unit, quantity.code.meaning)
     pictures = plane.pictures(quantity_map.volume)
     for number, (box, values, inside) in enumerate(zip(boxes.slices, pictures, mask, strict=False)):
-        axes = _slice_axes(figure, box)
+        axes = slice_axes(figure, box)
         picture = colours(scale(values))
         picture[~inside] = (0, 0, 0, 1)
         axes.imshow(picture, aspect="auto", interpolation="bicubic", interpolation_stage="rgba")
-        _draw_sides(axes, plane, number == 0, number == len(pictures) - 1)
+        draw_sides(axes, plane, number == 0, number == len(pictures) - 1)
     _draw_scale(figure, boxes.scale, quantity_map, window)
 
 
@@ -270,7 +216,7 @@ def _draw_scale(
     axes.yaxis.tick_right()
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.set_ylim(low, high)
-    axes.tick_params(axis="y", labelsize=_SMALL, colors=_QUIET, length=2, width=0.5, pad=1.5)
+    axes.tick_params(axis="y", labelsize=SMALL, colors=QUIET, length=2, width=0.5, pad=1.5)
     for spine in axes.spines.values():
         spine.set_visible(False)
 
@@ -278,30 +224,13 @@ def _draw_scale(
 def _draw_colour_panel(
     figure: Figure, boxes: PanelBoxes, colours: ColourMap, plane: DisplayPlane
 ) -> None:
-    _draw_title(figure, boxes.title, colours.label, "", "Direction of the principal axis")
+    draw_title(figure, boxes.title, colours.label, "", "Direction of the principal axis")
     pictures = plane.pictures(colours.volume)
     for number, (box, picture) in enumerate(zip(boxes.slices, pictures, strict=False)):
-        axes = _slice_axes(figure, box)
+        axes = slice_axes(figure, box)
         axes.imshow(picture, aspect="auto", interpolation="bicubic")
-        _draw_sides(axes, plane, number == 0, number == len(pictures) - 1)
-    _draw_direction_key(figure, boxes.scale, plane)
-
-
-def _draw_direction_key(figure: Figure, box: Box, plane: DisplayPlane) -> None:
-    """A ball whose surface has the colour of the direction in which it faces."""
-    size = 0.42
-    axes = figure.add_axes(Box(box.left, box.top - size, size, size).fraction())
-    axes.set_axis_off()
-    across, down = np.meshgrid(np.linspace(-1, 1, 201), np.linspace(-1, 1, 201))
-    radius = np.hypot(across, down)
-    towards = np.sqrt(np.clip(1 - radius**2, 0, None))
-    colours = np.abs(np.stack([across, down, towards], -1)) @ plane.axes()
-    opacity = np.clip((1 - radius) * 60, 0, 1)
-    axes.imshow(np.dstack([np.clip(colours, 0, 1), opacity]), interpolation="bilinear")
-    names = (("R-L", "#ff5a4f"), ("A-P", "#4fd66b"), ("H-F", "#5b8cff"))
-    for line, (name, colour) in enumerate(names, start=1):
-        height = box.top - size - 0.03 - 0.14 * line
-        _text(figure, box.left, height, name, fontsize=_SMALL, color=colour, weight="bold")
+        draw_sides(axes, plane, number == 0, number == len(pictures) - 1)
+    draw_direction_key(figure, boxes.scale, plane)
 
 
 def _shown_measurements(plan: ResultPlan) -> dict[str, list[str]]:
@@ -332,8 +261,8 @@ def _measurement_text(measurement: Measurement, quantity_map: QuantityMap) -> st
 
 def _draw_lines(figure: Figure, box: Box, lines: list[str] | tuple[str, ...]) -> None:
     for number, line in enumerate(lines, start=1):
-        size = _fitting_size(line, box.width)
-        _text(figure, box.left, box.top - 0.135 * number, line, fontsize=size, color=_QUIET)
+        size = fitting_size(line, box.width)
+        draw_text(figure, box.left, box.top - 0.135 * number, line, fontsize=size, color=QUIET)
 
 
 def finding_lines(findings: tuple[Finding, ...]) -> list[tuple[Severity | None, str]]:
@@ -377,25 +306,25 @@ def draw_footer(
 ) -> None:
     """Findings on the left, provenance on the right."""
     middle = box.left + 0.58 * box.width
-    _rule(figure, box.left, box.right, box.top)
+    draw_rule(figure, box.left, box.right, box.top)
     heading = box.top - 0.2
-    _text(figure, box.left, heading, "Quality findings", fontsize=8, weight="bold")
-    _text(figure, middle, heading, "Provenance", fontsize=8, weight="bold")
+    draw_text(figure, box.left, heading, "Quality findings", fontsize=8, weight="bold")
+    draw_text(figure, middle, heading, "Provenance", fontsize=8, weight="bold")
     for number, (severity, text) in enumerate(findings, start=1):
         height = heading - _LINE * number
         if severity is not None:
-            _text(figure, box.left, height, "●", color=_SEVERITY_COLOURS[severity])
-        _text(figure, box.left + 0.15, height, text)
+            draw_text(figure, box.left, height, "●", color=_SEVERITY_COLOURS[severity])
+        draw_text(figure, box.left + 0.15, height, text)
     for number, (name, text) in enumerate(provenance, start=1):
         height = heading - _LINE * number
-        _text(figure, middle, height, name, color=_QUIET)
-        _text(figure, middle + 0.85, height, text)
-    _text(
+        draw_text(figure, middle, height, name, color=QUIET)
+        draw_text(figure, middle + 0.85, height, text)
+    draw_text(
         figure,
         box.right,
         heading,
         legend,
         ha="right",
-        color=_QUIET,
-        fontsize=_SMALL,
+        color=QUIET,
+        fontsize=SMALL,
     )
