@@ -99,7 +99,7 @@ def test_the_environment_alone_is_enough_and_a_setting_reaches_fit_and_results(
     assert process.returncode == 0, process.stderr
     result = result_in(tmp_path / "out")
     states = {pipeline.name: pipeline.state for pipeline in result.pipelines}
-    assert states == {"diffusion": "ran", "cest_mt": "not selected"}
+    assert states == {"diffusion": "ran", "cest_mt": "not selected", "superres": "not selected"}
     assert result.configuration["pipelines"]["diffusion"]["fit"] == "ordinary"
     assert not [written for written in result.outputs if "summary" in written.kind]
 
