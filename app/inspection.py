@@ -26,6 +26,7 @@ _COLOURS = {
     SeriesKind.SATURATION: "magenta",
     SeriesKind.QUANTITY_MAP: "green",
     SeriesKind.WEIGHTED_IMAGE: "blue",
+    SeriesKind.SEGMENTATION: "yellow",
     SeriesKind.UNRECOGNISED: "bright_black",
 }
 

@@ -11,11 +11,17 @@ from operators.ingest.header import HeaderValueError
 from operators.ingest.protocol_table import protocol_table
 from operators.ingest.recognise import Recognition, recognise
 from operators.ingest.scan import UnreadableFileError
+from operators.ingest.segmentation import (
+    protocol_lines,
+    recognise_segmentation,
+    study_segmentation,
+)
 from operators.ingest.settings import IngestSettings
-from operators.ingest.study import Progress, StoredSeries, Study, load_study
+from operators.ingest.study import SEGMENTATIONS, Progress, StoredSeries, Study, load_study
 from operators.vocabulary.acquisition import Acquisition, SeriesKind
 from operators.vocabulary.refusal import Refusal
 from operators.vocabulary.run import AcquiredStudy, SeriesSummary
+from operators.vocabulary.study_segmentation import StudySegmentation
 
 
 def acquire(
@@ -40,17 +46,24 @@ def acquire_study(study: Study, settings: IngestSettings) -> AcquiredStudy:
     No pixels are read.
     """
     acquisitions: list[Acquisition] = []
+    segmentations: list[StudySegmentation] = []
     refusals: list[Refusal] = []
     summaries: list[SeriesSummary] = []
     for series in study.series:
-        acquisition: Acquisition | None = None
+        protocol: tuple[str, ...] = ()
         try:
-            recognition, acquisition = _acquire_series(series, settings)
+            if series.images[0].sop_class_uid in SEGMENTATIONS:
+                recognition, drawn = _acquire_segmentations(series, settings)
+                segmentations += drawn
+                protocol = tuple(line for one in drawn for line in protocol_lines(one))
+            else:
+                recognition, acquisition = _acquire_series(series, settings)
+                if acquisition is not None:
+                    acquisitions.append(acquisition)
+                    protocol = protocol_table(acquisition)
         except _RefusedError as refused:
             recognition = refused.recognition
             refusals.append(refused.refusal)
-        if acquisition is not None:
-            acquisitions.append(acquisition)
         summaries.append(
             SeriesSummary(
                 series_instance_uid=series.series_instance_uid,
@@ -58,10 +71,16 @@ def acquire_study(study: Study, settings: IngestSettings) -> AcquiredStudy:
                 kind=recognition.kind,
                 because=recognition.because,
                 images=len(series.images),
-                protocol=() if acquisition is None else protocol_table(acquisition),
+                protocol=protocol,
             )
         )
-    return AcquiredStudy(tuple(acquisitions), tuple(refusals), tuple(summaries), study.skipped)
+    return AcquiredStudy(
+        tuple(acquisitions),
+        tuple(refusals),
+        tuple(summaries),
+        study.skipped,
+        tuple(segmentations),
+    )
 
 
 class _RefusedError(Exception):
@@ -91,4 +110,21 @@ def _acquire_series(
         named = refusal.of_series(series.series_instance_uid, series.series_number)
         raise _RefusedError(recognition, named) from refusal
     except (HeaderValueError, UnreadableFileError) as error:
+        raise _RefusedError(recognition, malformed(series, error)) from error
+
+
+def _acquire_segmentations(
+    series: StoredSeries, settings: IngestSettings
+) -> tuple[Recognition, list[StudySegmentation]]:
+    """What a series of Segmentations is, and its objects; one that is refused refuses all."""
+    recognition = Recognition(SeriesKind.SEGMENTATION, "SOP class Segmentation")
+    try:
+        recognition = recognise_segmentation(series, settings)
+        if recognition.kind is SeriesKind.UNRECOGNISED:
+            return recognition, []
+        return recognition, [study_segmentation(image) for image in series.images]
+    except Refusal as refusal:
+        named = refusal.of_series(series.series_instance_uid, series.series_number)
+        raise _RefusedError(recognition, named) from refusal
+    except UnreadableFileError as error:
         raise _RefusedError(recognition, malformed(series, error)) from error

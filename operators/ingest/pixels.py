@@ -94,7 +94,12 @@ def open_stored(path: Path) -> tuple[BinaryIO, int]:
 
 
 def stored_pixels(
-    header: Header, element: PixelElement, transfer_syntax: str, size: int
+    header: Header,
+    element: PixelElement,
+    transfer_syntax: str,
+    size: int,
+    *,
+    single_bits: bool = False,
 ) -> StoredPixels:
     """What the Image Pixel attributes announce, believed only as far as the file bears it out.
 
@@ -103,6 +108,8 @@ def stored_pixels(
         element: where its pixel data are.
         transfer_syntax: Transfer Syntax UID.
         size: bytes in the file.
+        single_bits: whether samples may be single bits, as in a Segmentation; ``dtype`` is
+            then that of an unpacked one.
 
     Raises:
         UnreadableFileError: an attribute is missing or impossible, or the file holds more or
@@ -114,13 +121,14 @@ def stored_pixels(
         samples = _whole(header, "SamplesPerPixel", 1, 4)
         frames = _whole(header, "NumberOfFrames", 1, 2**31 - 1, absent=1)
         floating = element.tag in _FLOAT_BITS
-        allocated = _FLOAT_BITS.get(element.tag) or _whole(header, "BitsAllocated", 8, 32)
+        fewest = 1 if single_bits else 8
+        allocated = _FLOAT_BITS.get(element.tag) or _whole(header, "BitsAllocated", fewest, 32)
         stored = allocated if floating else _whole(header, "BitsStored", 1, allocated)
         signed = 0 if floating else _whole(header, "PixelRepresentation", 0, 1)
         high_bit = _whole(header, "HighBit", 0, 63, absent=stored - 1)
     except HeaderValueError as error:
         raise UnreadableFileError(str(error)) from None
-    if allocated not in (8, 16, 32, 64):
+    if allocated not in (1, 8, 16, 32, 64):
         raise UnreadableFileError(f"Bits Allocated {allocated} is not supported")
     if not floating and high_bit != stored - 1:
         raise UnreadableFileError(f"High Bit {high_bit} does not fit Bits Stored {stored}")
@@ -135,10 +143,10 @@ def stored_pixels(
         columns,
         samples,
         frames,
-        np.dtype(f"{order}{kind}{allocated // 8}"),
+        np.dtype(f"{order}{kind}{max(allocated // 8, 1)}"),
         stored,
     )
-    _check_size(pixels, element, size)
+    _check_size(pixels, element, size, allocated)
     return pixels
 
 
@@ -155,9 +163,12 @@ def _whole(
     return int(value)
 
 
-def _check_size(pixels: StoredPixels, element: PixelElement, size: int) -> None:
+def _check_size(pixels: StoredPixels, element: PixelElement, size: int, bits: int) -> None:
     """Refuse a file of which the pixel data contradict the announced size."""
-    announced = pixels.frame_bytes * pixels.frames
+    # Single bits are packed over the ends of frames (PS3.5 8.1.1).
+    samples = pixels.rows * pixels.columns * pixels.samples
+    announced = -(-samples * pixels.frames * bits // 8)
+    frame = -(-samples * bits // 8)
     present = size - element.offset
     if pixels.encapsulated:
         if element.length is not None:
@@ -172,7 +183,7 @@ def _check_size(pixels: StoredPixels, element: PixelElement, size: int) -> None:
     held = min(element.length, present)
     if held < announced:
         raise UnreadableFileError(f"announces {announced} bytes of pixels but holds {held}")
-    if held >= announced + pixels.frame_bytes:
+    if held >= announced + max(frame, 2):
         raise UnreadableFileError(f"holds {held} bytes of pixels but announces {announced}")
 
 

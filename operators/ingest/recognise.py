@@ -98,9 +98,9 @@ def recognise(
         HeaderValueError: an attribute that decides is malformed.
         UnreadableFileError: a rule asks for an attribute of a header that cannot be read.
     """
-    for named in settings.series:
-        if _is_named(series, named):
-            return _as_named(named, frames[0].header)
+    named = named_as(series, settings)
+    if named is not None:
+        return _as_named(named, frames[0].header)
     foreign = _foreign(series)
     if foreign is not None:
         return foreign
@@ -135,6 +135,11 @@ def recognise(
 
 def _left_alone(because: str) -> Recognition:
     return Recognition(SeriesKind.UNRECOGNISED, because)
+
+
+def named_as(series: StoredSeries, settings: IngestSettings) -> NamedSeries | None:
+    """The first entry of the configuration that names ``series``, or None."""
+    return next((named for named in settings.series if _is_named(series, named)), None)
 
 
 def _is_named(series: StoredSeries, named: NamedSeries) -> bool:

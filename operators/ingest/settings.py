@@ -108,6 +108,8 @@ class NamedSeries(_Settings):
     def _complete(self) -> Self:
         if self.series_number is None and not self.description and not self.series_instance_uid:
             raise ValueError("must give series_number, description or series_instance_uid")
+        if self.kind is SeriesKind.SEGMENTATION:
+            raise ValueError("a Segmentation says itself what it is: kind must be another")
         if (self.protocol is not None) != (self.kind is SeriesKind.SATURATION):
             raise ValueError("protocol is needed for kind 'saturation', and for no other")
         is_map = self.kind is SeriesKind.QUANTITY_MAP

@@ -20,6 +20,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
     MRImageStorage,
     ParametricMapStorage,
+    SegmentationStorage,
 )
 
 from operators.ingest.elements import UIH_MOSAIC_SEQUENCE
@@ -38,7 +39,13 @@ MULTI_FRAME = frozenset(
 )
 """SOP classes of which frames are described by functional groups."""
 
-_WANTED = MULTI_FRAME | {MRImageStorage, CTImageStorage}
+LABEL_MAP_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.7"
+"""Label Map Segmentation Storage, which pydicom 3.0 does not know by name."""
+
+SEGMENTATIONS = frozenset((SegmentationStorage, LABEL_MAP_SEGMENTATION))
+"""SOP classes of regions that somebody drew."""
+
+_WANTED = MULTI_FRAME | SEGMENTATIONS | {MRImageStorage, CTImageStorage}
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 Progress = Callable[[int, int], None]
@@ -139,9 +146,10 @@ class Study:
 def load_study(folder: Path, progress: Progress | None = None) -> Study:
     """Open every file below ``folder`` once and keep the headers of the images.
 
-    Files are classic and Enhanced MR images, Parametric Maps, and CT images (whose geometry
-    alone is looked at, to say why they are not used); gzip-compressed ones are read as if they
-    were not. No pixels are read, and no more of a file than its header is held in memory.
+    Files are classic and Enhanced MR images, Parametric Maps, Segmentations, and CT images
+    (whose geometry alone is looked at, to say why they are not used); gzip-compressed ones are
+    read as if they were not. No pixels are read, and no more of a file than its header is held
+    in memory.
 
     Args:
         folder: the input folder; symbolic links to folders are not followed.
@@ -221,7 +229,8 @@ def _read_image(path: Path) -> StoredImage:
         raise UnreadableFileError("states no SOP class in its data set")
     if element is None:
         raise UnreadableFileError("has no pixel data")
-    pixels = stored_pixels(header, element, transfer_syntax, size)
+    drawn = sop_class in SEGMENTATIONS
+    pixels = stored_pixels(header, element, transfer_syntax, size, single_bits=drawn)
     for keyword in ("SeriesInstanceUID", "SOPInstanceUID"):
         uid = header.text(keyword)
         if len(uid) > 64 or not _UID.fullmatch(uid):
@@ -232,7 +241,7 @@ def _read_image(path: Path) -> StoredImage:
 
 def _check_image_plane(header: Header, sop_class: str, frames: int) -> None:
     """Skip what lies nowhere in the patient, and frames that nothing describes."""
-    if sop_class in MULTI_FRAME:
+    if sop_class in MULTI_FRAME | SEGMENTATIONS:
         described = len(header.items("PerFrameFunctionalGroupsSequence"))
         if described != frames:
             raise UnreadableFileError(f"has {frames} frames but describes {described}")

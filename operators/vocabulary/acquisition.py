@@ -23,6 +23,7 @@ class SeriesKind(StrEnum):
     SATURATION = "saturation"
     QUANTITY_MAP = "quantity map"
     WEIGHTED_IMAGE = "weighted image"
+    SEGMENTATION = "segmentation"
     UNRECOGNISED = "unrecognised"
 
 
