@@ -11,6 +11,7 @@ from operators.inference.onnx_network import Device
 from operators.inference.prior_session import PriorNetwork
 from operators.inference.settings import DiffusionSettings
 from operators.inference.tensor_field import DiffusionAnalysis
+from operators.inference.tractography import with_tracts
 from operators.vocabulary.acquisition import Acquisition, GradientTable, SeriesKind
 from operators.vocabulary.refusal import Refusal
 from operators.vocabulary.run import AcquiredStudy, PipelineOutcome
@@ -41,7 +42,8 @@ def diffusion_outcome(
     results, refusals = [], []
     for acquisition in series:
         try:
-            results.append(analyse_diffusion(acquisition, settings, prior).result)
+            analysis = analyse_diffusion(acquisition, settings, prior)
+            results.append(with_tracts(analysis, settings.tracts))
         except Refusal as refusal:
             refusals.append(refusal)
     return PipelineOutcome(

@@ -40,6 +40,40 @@ class PreprocessingSettings(BaseModel):
     motion_correction: bool = False
 
 
+class TractSettings(BaseModel):
+    """Tracking of fibres along the principal direction.
+
+    Attributes:
+        enabled: whether it is done.
+        seeds_per_voxel: random places to start from in each voxel of ``seed_anisotropy``.
+        most_seeds: no more seeds than this are tracked; chosen at random from all.
+        seed_anisotropy: FA from which on a voxel is a start.
+        stop_anisotropy: FA below which a track ends.
+        largest_angle: degrees between two steps beyond which a track ends.
+        step: length of a step, mm.
+        shortest: tracks below this length are left out, mm.
+        longest: tracks above this length are left out, mm.
+        random_seed: of the places to start from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    seeds_per_voxel: int = Field(default=1, ge=1, le=64)
+    most_seeds: int = Field(default=10_000, ge=1, le=1_000_000)
+    seed_anisotropy: float = Field(default=0.3, gt=0, le=1)
+    stop_anisotropy: float = Field(default=0.2, gt=0, le=1)
+    largest_angle: float = Field(default=45.0, gt=0, le=90)
+    step: float = Field(default=1.0, gt=0, le=10)
+    shortest: float = Field(default=20.0, ge=0)
+    longest: float = Field(default=300.0, gt=0)
+    random_seed: int = Field(default=1, ge=1)
+
+    def described(self) -> dict[str, str]:
+        """What changes tracks, as text."""
+        return {name: f"{value:g}" for name, value in self.model_dump(exclude={"enabled"}).items()}
+
+
 class DiffusionSettings(BaseModel):
     """How diffusion series are fitted.
 
@@ -56,6 +90,7 @@ class DiffusionSettings(BaseModel):
         outlier_volumes: what becomes of volumes whose residuals stand out in a third of the
             slices or more: "keep" reports them, "drop" fits without them and reports that.
         preprocessing: what is done to the images beforehand.
+        tracts: tracking of fibres through the fitted tensors.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +101,7 @@ class DiffusionSettings(BaseModel):
     minimum_signal: float | None = Field(default=None, gt=0)
     outlier_volumes: Literal["keep", "drop"] = "keep"
     preprocessing: PreprocessingSettings = PreprocessingSettings()
+    tracts: TractSettings = TractSettings()
 
 
 class CestMtSettings(BaseModel):

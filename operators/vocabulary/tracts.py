@@ -22,6 +22,7 @@ class TrackSet:
         offsets: int64 (tracks + 1,) first point of each track, and the number of points.
         anisotropy: float32 (points,) FA at each point, 0 to 1.
         geometry: grid of the field that was followed, LPS affine in mm.
+        model: what the field was fitted with (CID 7261 of PS3.16).
         family: how it was tracked (CID 7262 of PS3.16).
         parameters: settings of the tracking, as text.
     """
@@ -32,6 +33,7 @@ class TrackSet:
     offsets: np.ndarray
     anisotropy: np.ndarray
     geometry: hd.VolumeGeometry
+    model: Code
     family: Code
     parameters: dict[str, str]
 
