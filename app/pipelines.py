@@ -46,12 +46,17 @@ class Pipeline:
 PIPELINES: dict[str, Pipeline] = {
     pipeline.name: pipeline
     for pipeline in (
-        Pipeline("diffusion", "diffusion tensor, kurtosis and NODDI maps", SeriesKind.DIFFUSION),
+        Pipeline(
+            "diffusion",
+            "diffusion tensor, kurtosis and NODDI maps",
+            SeriesKind.DIFFUSION,
+            (SeriesKind.SEGMENTATION,),
+        ),
         Pipeline(
             "cest_mt",
             "CEST and semisolid MT fingerprinting maps",
             SeriesKind.SATURATION,
-            (SeriesKind.QUANTITY_MAP,),
+            (SeriesKind.QUANTITY_MAP, SeriesKind.SEGMENTATION),
         ),
         Pipeline(
             "superres",

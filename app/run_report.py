@@ -176,7 +176,7 @@ def _used_series(results: Iterable[PipelineResult]) -> set[str]:
     return {
         series.series_instance_uid
         for result in results
-        for series in (result.source, *result.further_sources)
+        for series in (result.source, *result.further_sources, *result.region_sources)
     }
 
 

@@ -1,4 +1,4 @@
-"""Puts a map on the grid of another series, by physical coordinates."""
+"""Puts a map or a region on the grid of another series, by physical coordinates."""
 
 from __future__ import annotations
 
@@ -54,6 +54,15 @@ def same_grid(one: hd.VolumeGeometry, other: hd.VolumeGeometry) -> bool:
     return bool(distance.max() < SAME_GRID * min(one.spacing))
 
 
+def same_voxels(one: hd.VolumeGeometry, other: hd.VolumeGeometry) -> bool:
+    """Whether the centres of ``other`` are centres of ``one``, in whatever order of axes."""
+    to_one = np.linalg.inv(one.affine) @ other.affine
+    whole = np.rint(to_one)
+    reach = np.array([*other.spatial_shape, 1.0])
+    off = (np.abs(to_one - whole) @ reach)[:3]
+    return bool(off.max() < SAME_GRID and abs(np.linalg.det(whole)) == 1)
+
+
 def resample(
     values: np.ndarray, known: np.ndarray, grid: hd.VolumeGeometry, target: hd.VolumeGeometry
 ) -> Resampled:
@@ -102,3 +111,37 @@ def resample(
             rows.shape
         )
     return Resampled(result, covered, interpolated=True)
+
+
+def nearest_voxels(grid: hd.VolumeGeometry, target: hd.VolumeGeometry) -> np.ndarray:
+    """For each voxel of ``target`` the voxel of ``grid`` in which its centre lies.
+
+    Args:
+        grid: of a region, of any orientation.
+        target: grid wanted.
+
+    Returns:
+        int64, shape of ``target``: index into the flattened ``grid``, -1 outside of it.
+
+    Raises:
+        Refusal: the grids do not share a Frame of Reference.
+    """
+    if not same_frame_of_reference(grid, target):
+        raise Refusal(
+            "frame-of-reference-differs",
+            "a region lies in another Frame of Reference (0020,0052) than the series",
+            "Draw it on images of the same examination, or register it to them.",
+        )
+    to_grid = np.linalg.inv(grid.affine) @ target.affine
+    sides = np.array(grid.spatial_shape)
+    nearest = np.empty(target.spatial_shape, np.int64)
+    rows, columns = np.indices(target.spatial_shape[1:])
+    for position in range(target.spatial_shape[0]):
+        index = np.stack(
+            (np.full(rows.size, position), rows.ravel(), columns.ravel(), np.ones(rows.size))
+        )
+        voxel = np.floor((to_grid @ index)[:3] + 0.5).astype(np.int64)
+        inside = np.all((voxel >= 0) & (voxel < sides[:, None]), axis=0)
+        flat = (voxel[0] * sides[1] + voxel[1]) * sides[2] + voxel[2]
+        nearest[position] = np.where(inside, flat, -1).reshape(rows.shape)
+    return nearest
