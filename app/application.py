@@ -18,12 +18,14 @@ from operators.inference.cest_mt_operator import CestMtOperator
 from operators.inference.diffusion_operator import DiffusionOperator
 from operators.inference.onnx_model import OnnxModel
 from operators.inference.superres_operator import SuperresOperator
+from operators.inference.study_segments_operator import StudySegmentsOperator
 from operators.ingest.acquisition_operator import AcquisitionOperator
 from operators.ingest.study_loader_operator import StudyLoaderOperator
 from operators.results.measurement_report_operator import MeasurementReportWriterOperator
 from operators.results.parametric_map_operator import ParametricMapWriterOperator
 from operators.results.segmentation_operator import SegmentationWriterOperator
 from operators.results.summary_operator import SummaryPageWriterOperator
+from operators.results.tracts_operator import TractsWriterOperator
 from operators.results.viewer_image_operator import ViewerImageWriterOperator
 
 _WRITERS = {
@@ -31,6 +33,7 @@ _WRITERS = {
     "write_viewer_images": ViewerImageWriterOperator,
     "write_segmentation": SegmentationWriterOperator,
     "write_measurement_report": MeasurementReportWriterOperator,
+    "write_tracts": TractsWriterOperator,
     "write_summary": SummaryPageWriterOperator,
 }
 
@@ -83,6 +86,7 @@ class QuantMapApplication(Application):
             ),
         }
         collect = OutcomeCollectorOperator(self, name="collect")
+        segments = step(StudySegmentsOperator)(self, name="study_segments")
         self.reporter = step(ReportOperator)(
             self, make=partial(report, job, seconds=self.times.seconds), name="report"
         )
@@ -93,10 +97,12 @@ class QuantMapApplication(Application):
             self.add_flow(pipeline, collect, {("outcome", "outcome")})
         for name, writer in _WRITERS.items():
             write = step(writer)(self, settings=settings.results, folder=job.objects, name=name)
-            self.add_flow(collect, write, {("outcomes", "outcomes")})
+            self.add_flow(segments, write, {("outcomes", "outcomes")})
             self.add_flow(write, self.reporter, {("written", "written")})
         self.add_flow(acquire, self.reporter, {("acquired", "acquired")})
-        self.add_flow(collect, self.reporter, {("outcomes", "outcomes")})
+        self.add_flow(acquire, segments, {("acquired", "acquired")})
+        self.add_flow(collect, segments, {("outcomes", "outcomes")})
+        self.add_flow(segments, self.reporter, {("outcomes", "outcomes")})
 
 
 def run_study(job: Job) -> ResultFile:

@@ -27,8 +27,9 @@ def derived_uid(*parts: str) -> str:
 class ResultIdentifiers:
     """UIDs of all objects of one result.
 
-    They change with any source image, network digest, setting that changes values, name or
-    version of the algorithm, and with nothing else: neither time nor machine enters.
+    They change with any source image, drawing of the study, network digest, setting that
+    changes values, name or version of the algorithm, and with nothing else: neither time nor
+    machine enters.
 
     Args:
         result: the result that is written.
@@ -46,7 +47,7 @@ class ResultIdentifiers:
                 sorted(image.sop_instance_uid for image in result.source.images),
                 sorted(
                     image.sop_instance_uid
-                    for series in result.further_sources
+                    for series in (*result.further_sources, *result.region_sources)
                     for image in series.images
                 ),
             ]

@@ -37,15 +37,18 @@ from operators.results.provenance import (
     finish_object,
     private_coding_scheme,
 )
+from operators.results.qualitative_texts import qualitative_texts
 from operators.results.segmentation import tracking_identifiers
 from operators.results.series_plan import ObjectKind, ResultPlan
 from operators.results.source import character_set, template_image
 from operators.results.value_text import long_string
 from operators.vocabulary.acquisition import SourceSeries
-from operators.vocabulary.quantity import QUANTITIES
-from operators.vocabulary.result import Algorithm, Measurement
+from operators.vocabulary.quantity import PRIVATE_SCHEME, QUANTITIES
+from operators.vocabulary.result import Algorithm, Measurement, Ratio, Segment
 from operators.vocabulary.run import WrittenObject
 
+#: Segments of the study beyond which the report has their mean and standard deviation only.
+MOST_IN_FULL = 20
 _STATISTICS = (
     ("mean", codes.SCT.Mean),
     ("standard_deviation", codes.SCT.StandardDeviation),
@@ -53,6 +56,8 @@ _STATISTICS = (
     ("percentile_5", Code("371888009", "SCT", "Fifth percentile")),
     ("percentile_95", Code("371889001", "SCT", "Ninety-fifth percentile")),
 )
+_RATIO = Code("MEANRATIO", PRIVATE_SCHEME, "Ratio of mean to mean over reference region")
+_NO_UNITS = Code("1", "UCUM", "no units")
 _QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 _VOLUME = codes.SCT.Volume
 _CUBIC_MILLIMETER = codes.UCUM.CubicMillimeter
@@ -85,9 +90,11 @@ def measurement_report(plan: ResultPlan) -> Comprehensive3DSR:
     """Comprehensive 3D SR with an Imaging Measurement Report (PS3.16 TID 1500).
 
     One measurement group (TID 1411) per segment that holds a voxel: its volume, and mean,
-    standard deviation, median, 5th and 95th percentile of every map. Each group refers to
-    the segment in the Segmentation, whose UID follows from the plan, and to the source
-    series. The quality findings stand under Qualitative Evaluations.
+    standard deviation, median, 5th and 95th percentile of every map (of segments of the study,
+    where there are more than 20, the first two), and the ratio of its means
+    to those over the segment that it is paired with. Each group refers to the segment in the
+    Segmentation, whose UID follows from the plan, and to the source series. Quality findings,
+    and what tracts connect, stand under Qualitative Evaluations.
 
     Raises:
         ValueError: no segment holds a voxel.
@@ -98,17 +105,18 @@ def measurement_report(plan: ResultPlan) -> Comprehensive3DSR:
     algorithm = plan.result.algorithm
     series = plan.series_of(ObjectKind.MEASUREMENT_REPORT)
     template = template_image(plan.result.source, segments[0].volume.get_geometry())
-    findings = " ".join(finding.message for finding in plan.result.findings)
-    template.SpecificCharacterSet = character_set(plan.result.source.header, findings)
+    texts = qualitative_texts(plan)
+    said = " ".join([*(item.value for item in texts), *(segment.name for segment in segments)])
+    template.SpecificCharacterSet = character_set(plan.result.source.header, said)
     report = MeasurementReport(
         observation_context=_observation_context(plan),
         procedure_reported=codes.LN.MRIUnspecifiedBodyRegion,
         title=codes.DCM.ImagingMeasurementReport,
         imaging_measurements=[
-            _segment_group(plan, number) for number in range(1, len(segments) + 1)
+            *(_segment_group(plan, number) for number in range(1, len(segments) + 1)),
         ],
     )
-    _append_findings(report, plan)
+    _append_texts(report, texts)
     dataset = Comprehensive3DSR(
         evidence=[template, _segmentation_identity(plan, template)],
         record_evidence=False,
@@ -128,7 +136,7 @@ def measurement_report(plan: ResultPlan) -> Comprehensive3DSR:
         series_description=series.description,
     )
     finish_object(dataset, plan)
-    plan.references.name_evidence(dataset, "PertinentOtherEvidenceSequence")
+    plan.references.name_evidence_and_regions(dataset, "PertinentOtherEvidenceSequence")
     return dataset
 
 
@@ -154,6 +162,7 @@ def _segment_group(
     segment = plan.written_segments()[number - 1]
     tracking_id, tracking_uid = tracking_identifiers(plan, number)
     measurements = [m for m in plan.measurements if m.segment == segment.name]
+    ratios = [one for one in plan.ratios if one.segment == segment.name]
     voxels = int((segment.volume.array > 0).sum())
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=tracking_uid, identifier=tracking_id),
@@ -166,12 +175,13 @@ def _segment_group(
         finding_type=segment.type,
         measurements=[
             MeasurementItem(_VOLUME, voxels * segment.volume.voxel_volume, _CUBIC_MILLIMETER),
-            *_statistics(measurements, plan.result.algorithm),
+            *_statistics(measurements, plan.result.algorithm, _statistics_of(segment, plan)),
             *(
                 MeasurementItem(one.name, one.value, one.unit)
                 for one in plan.result.region_values
                 if one.segment == segment.name
             ),
+            *_ratios(ratios, plan.result.algorithm),
         ],
     )
 
@@ -184,7 +194,17 @@ def _source_series(source: SourceSeries) -> SourceSeriesForSegmentation:
     return item
 
 
-def _statistics(measurements: Iterable[Measurement], algorithm: Algorithm) -> list[MeasurementItem]:
+def _statistics_of(segment: Segment, plan: ResultPlan) -> tuple[tuple[str, Code], ...]:
+    """All statistics; of the many segments of a parcellation mean and standard deviation."""
+    drawn = sum(one.maker is not None for one in plan.written_segments())
+    return _STATISTICS[:2] if segment.maker is not None and drawn > MOST_IN_FULL else _STATISTICS
+
+
+def _statistics(
+    measurements: Iterable[Measurement],
+    algorithm: Algorithm,
+    statistics: tuple[tuple[str, Code], ...],
+) -> list[MeasurementItem]:
     items: list[MeasurementItem] = []
     for measurement in measurements:
         quantity = QUANTITIES[measurement.quantity]
@@ -196,9 +216,22 @@ def _statistics(measurements: Iterable[Measurement], algorithm: Algorithm) -> li
                 derivation=derivation,
                 algorithm_id=_algorithm_identification(algorithm),
             )
-            for attribute, derivation in _STATISTICS
+            for attribute, derivation in statistics
         )
     return items
+
+
+def _ratios(ratios: Iterable[Ratio], algorithm: Algorithm) -> list[MeasurementItem]:
+    return [
+        MeasurementItem(
+            name=QUANTITIES[ratio.quantity].code,
+            value=ratio.value,
+            unit=_NO_UNITS,
+            derivation=_RATIO,
+            algorithm_id=_algorithm_identification(algorithm),
+        )
+        for ratio in ratios
+    ]
 
 
 def _algorithm_identification(algorithm: Algorithm) -> AlgorithmIdentification:
@@ -207,23 +240,14 @@ def _algorithm_identification(algorithm: Algorithm) -> AlgorithmIdentification:
     return AlgorithmIdentification(name=algorithm.name, version=algorithm.version, family=family)
 
 
-def _append_findings(report: MeasurementReport, plan: ResultPlan) -> None:
-    """Adds the quality findings as text (TID 1500, rows 12 and 14)."""
-    if not plan.result.findings:
+def _append_texts(report: MeasurementReport, texts: list[TextContentItem]) -> None:
+    """Adds quality findings and other sentences (TID 1500, rows 12 and 14)."""
+    if not texts:
         return
     container = ContainerContentItem(
         name=_QUALITATIVE_EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS
     )
-    container.ContentSequence = ContentSequence(
-        [
-            TextContentItem(
-                name=codes.DCM.QualityFinding,
-                value=f"{finding.severity.capitalize()}: {finding.message}",
-                relationship_type=RelationshipTypeValues.CONTAINS,
-            )
-            for finding in plan.result.findings
-        ]
-    )
+    container.ContentSequence = ContentSequence(texts)
     report[0].ContentSequence.append(container)
 
 

@@ -41,6 +41,11 @@ class SourceReferences:
             series.series_instance_uid: series
             for series in (result.source, *result.further_sources)
         }
+        self._regions = {
+            series.series_instance_uid: series
+            for series in result.region_sources
+            if series.series_instance_uid not in self._series
+        }
         self._study_uid = result.source.header.StudyInstanceUID
         self._by_slice: dict[int, dict[int, list[SourceImage]]] = {}
         self._derivations: dict[int, bytes] = {}
@@ -57,6 +62,10 @@ class SourceReferences:
     def name_evidence(self, dataset: Dataset, keyword: str) -> None:
         """Enters every image below series and study (PS3.3 C.17.2.1)."""
         _enter(dataset, keyword, self._evidence)
+
+    def name_evidence_and_regions(self, dataset: Dataset, keyword: str) -> None:
+        """Enters the images, and the Segmentations of the study that regions came from."""
+        _enter(dataset, keyword, self._evidence_and_regions)
 
     def name_related_series(self, dataset: Dataset) -> None:
         """Enters Related Series Sequence (0008,1250), which names whole series."""
@@ -124,23 +133,19 @@ class SourceReferences:
 
     @cached_property
     def _instances_by_series(self) -> bytes:
-        return _encoded(self._series_items("ReferencedInstanceSequence"))
+        return _encoded(_series_items(self._series.values(), "ReferencedInstanceSequence"))
 
     @cached_property
     def _evidence(self) -> bytes:
-        study = Dataset()
-        study.StudyInstanceUID = self._study_uid
-        study.ReferencedSeriesSequence = self._series_items("ReferencedSOPSequence")
-        return _encoded([study])
+        return _encoded([_study_item(self._study_uid, self._series.values())])
 
-    def _series_items(self, keyword: str) -> list[Dataset]:
-        items = []
-        for uid, series in self._series.items():
-            item = Dataset()
-            item.SeriesInstanceUID = uid
-            setattr(item, keyword, [_reference(image) for image in series.images])
-            items.append(item)
-        return items
+    @cached_property
+    def _evidence_and_regions(self) -> bytes:
+        # A workstation may file its drawings under a study of their own.
+        studies: dict[str, list[SourceSeries]] = {self._study_uid: list(self._series.values())}
+        for series in self._regions.values():
+            studies.setdefault(str(series.header.StudyInstanceUID), []).append(series)
+        return _encoded(_study_item(uid, listed) for uid, listed in studies.items())
 
 
 def images_by_slice(source: SourceSeries, slices: int) -> dict[int, list[SourceImage]]:
@@ -175,6 +180,23 @@ def _slice_of(frame: Dataset, geometry: hd.VolumeGeometry) -> int:
     normal = _normal(geometry)
     offset = (position - geometry.affine[:3, 3]) @ normal
     return int(np.rint(offset / (geometry.affine[:3, 0] @ normal)))
+
+
+def _study_item(uid: str, series: Iterable[SourceSeries]) -> Dataset:
+    study = Dataset()
+    study.StudyInstanceUID = uid
+    study.ReferencedSeriesSequence = _series_items(series, "ReferencedSOPSequence")
+    return study
+
+
+def _series_items(listed: Iterable[SourceSeries], keyword: str) -> list[Dataset]:
+    items = []
+    for series in listed:
+        item = Dataset()
+        item.SeriesInstanceUID = series.series_instance_uid
+        setattr(item, keyword, [_reference(image) for image in series.images])
+        items.append(item)
+    return items
 
 
 def _reference(image: SourceImage) -> Dataset:

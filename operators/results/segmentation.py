@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import (
     SegmentAlgorithmTypeValues,
@@ -12,6 +13,7 @@ from highdicom.seg import (
     SegmentationTypeValues,
     SegmentDescription,
 )
+from pydicom.sr.coding import Code
 
 from operators.results.provenance import (
     DEVICE_SERIAL_NUMBER,
@@ -24,6 +26,8 @@ from operators.results.provenance import (
 from operators.results.series_plan import ObjectKind, ResultPlan
 from operators.results.source import template_image
 from operators.results.value_text import long_string
+from operators.vocabulary.quantity import PRIVATE_SCHEME
+from operators.vocabulary.result import Segment
 from operators.vocabulary.run import WrittenObject
 
 # Recommended display colours (red, green, blue), told apart by colour-blind readers too:
@@ -37,6 +41,8 @@ _COLOURS = (
     (0, 114, 178),
     (204, 121, 167),
 )
+# Whoever exported a drawing often left out what its algorithm belongs to.
+_UNSTATED_FAMILY = Code("NOTSTATED", PRIVATE_SCHEME, "Algorithm family not stated")
 
 
 def write_segmentation(plan: ResultPlan, folder: Path) -> list[WrittenObject]:
@@ -118,14 +124,35 @@ def tracking_identifiers(plan: ResultPlan, number: int) -> tuple[str, str]:
 def _description(plan: ResultPlan, number: int) -> SegmentDescription:
     segment = plan.written_segments()[number - 1]
     tracking_id, tracking_uid = tracking_identifiers(plan, number)
+    kind, algorithm = _maker(plan, segment)
     return SegmentDescription(
         segment_number=number,
         segment_label=long_string(segment.name),
         segmented_property_category=segment.category,
         segmented_property_type=segment.type,
-        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm_identification(plan.result.algorithm),
+        algorithm_type=kind,
+        algorithm_identification=algorithm,
         tracking_id=tracking_id,
         tracking_uid=tracking_uid,
         display_color=CIELabColor.from_rgb(*_COLOURS[(number - 1) % len(_COLOURS)]),
+    )
+
+
+def _maker(
+    plan: ResultPlan, segment: Segment
+) -> tuple[SegmentAlgorithmTypeValues, AlgorithmIdentificationSequence | None]:
+    """Who drew a segment: of the study's own, whoever drew it there; this software else.
+
+    A family is required with an algorithm; where the drawing states none, that is what is said.
+    """
+    if segment.maker is None:
+        identification = algorithm_identification(plan.result.algorithm)
+        return SegmentAlgorithmTypeValues.AUTOMATIC, identification
+    kind = SegmentAlgorithmTypeValues(segment.maker.kind)
+    if kind is SegmentAlgorithmTypeValues.MANUAL:
+        return kind, None
+    return kind, AlgorithmIdentificationSequence(
+        name=long_string(segment.maker.name or "not stated"),
+        family=segment.maker.family or _UNSTATED_FAMILY,
+        version=long_string(segment.maker.version or "not stated"),
     )

@@ -13,7 +13,14 @@ from operators.results.identifiers import ResultIdentifiers
 from operators.results.references import SourceReferences
 from operators.results.value_text import long_string
 from operators.vocabulary.quantity import QuantityMap
-from operators.vocabulary.result import ColourMap, Measurement, PipelineResult, Segment
+from operators.vocabulary.result import (
+    ColourMap,
+    Measurement,
+    PipelineResult,
+    Ratio,
+    Segment,
+    ratios_of,
+)
 
 _LARGEST_INTEGER_STRING = 2**31 - 1
 _NUMBERS_PER_SOURCE = 1000
@@ -32,6 +39,9 @@ class ObjectKind(StrEnum):
     SUMMARY_PICTURE = "summary picture"
     TISSUE_FRACTIONS = "tissue fractions"
     SYNTHETIC_IMAGE = "synthetic image"
+    TRACTOGRAM = "tractogram"
+    TRACTOGRAM_FILE = "tractogram exchange file"
+    CONNECTIVITY_TABLE = "connectivity table"
 
 
 _FIRST_NUMBER = {
@@ -44,6 +54,7 @@ _FIRST_NUMBER = {
     ObjectKind.SUMMARY_PAGE: 303,
     ObjectKind.TISSUE_FRACTIONS: 305,
     ObjectKind.SYNTHETIC_IMAGE: 401,
+    ObjectKind.TRACTOGRAM: 304,
 }
 
 
@@ -92,6 +103,11 @@ class ResultPlan:
         """Statistics of every map over every segment, computed once for report and page."""
         return self.result.measurements()
 
+    @cached_property
+    def ratios(self) -> tuple[Ratio, ...]:
+        """Ratios of the means of paired segments."""
+        return ratios_of(self.measurements, self.result.pairs)
+
     def series_of(self, kind: ObjectKind, name: str = "") -> PlannedSeries:
         """The series of one kind, and of one map where the kind has several."""
         return self.series[role_of(kind, name)]
@@ -114,9 +130,9 @@ def plan_results(results: Sequence[PipelineResult], created: datetime) -> list[R
     """Plans all results of one study together, so that no two series share a number.
 
     A result of series 5 takes numbers from 5001 on: viewable copies first, then float maps
-    from 5101, colour maps from 5201, their copies from 5251, and 5301 to 5303 for segmentation,
-    report and page. A number that is taken, by another result or by a source series, is passed
-    over.
+    from 5101, colour maps from 5201, their copies from 5251, and 5301 to 5304 for segmentation,
+    report, page and tracts. A number that is taken, by another result or by a source series, is
+    passed over.
 
     Args:
         results: all results of the study, in order.
@@ -200,6 +216,7 @@ def _description(kind: ObjectKind, label: str, algorithm: str) -> str:
         ObjectKind.SUMMARY_PAGE: "Summary",
         ObjectKind.TISSUE_FRACTIONS: "Tissue fractions",
         ObjectKind.SYNTHETIC_IMAGE: f"{label} synthetic",
+        ObjectKind.TRACTOGRAM: "Tracts",
     }[kind]
     return long_string(f"{what} [{algorithm}]")
 

@@ -18,6 +18,9 @@ class ResultsSettings(BaseModel):
         segmentation: one Segmentation with every region.
         measurement_report: TID 1500 report of statistics per region and map.
         synthetic_images: MR Image series of every weighted image computed from maps.
+        tractogram: Tractography Results of the tracks, where there are any.
+        tractogram_file: the same tracks as a TRX file, for research tools.
+        connectivity_table: CSV table of what the tracks connect, per parcellation of the study.
         summary: one page per result, as a PNG picture and as Encapsulated PDF.
     """
 
@@ -29,6 +32,9 @@ class ResultsSettings(BaseModel):
     segmentation: bool = True
     measurement_report: bool = True
     synthetic_images: bool = True
+    tractogram: bool = True
+    tractogram_file: bool = True
+    connectivity_table: bool = True
     summary: bool = True
 
     @model_validator(mode="after")

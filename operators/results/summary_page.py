@@ -25,6 +25,7 @@ from operators.results.page_drawing import (
 from operators.results.page_layout import PAGE_HEIGHT, PAGE_WIDTH, Box, PanelBoxes, lay_out
 from operators.results.series_plan import ResultPlan
 from operators.results.shown_maps import computed_voxels, shown_maps
+from operators.results.track_picture import draw_tracks
 from operators.results.value_window import display_window
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.quantity import QuantityMap
@@ -95,7 +96,7 @@ def _draw(figure: Figure, plan: ResultPlan) -> None:
     analysed = analysed_voxels(result.maps)
     shown = shown_maps(result.maps)
     layout = lay_out(
-        panels=len(shown) + len(result.colour_maps),
+        panels=len(shown) + len(result.colour_maps) + (result.tracks is not None),
         slice_aspect=display_plane(analysed, 1).aspect,
         statistics_lines=max((len(lines) for lines in measurements.values()), default=0),
         footer_height=0.34 + _LINE * max(len(findings), len(provenance)),
@@ -112,6 +113,8 @@ def _draw(figure: Figure, plan: ResultPlan) -> None:
             mask = plane.pictures(computed_voxels(quantity_map, result.maps))
             _draw_map_panel(figure, boxes, quantity_map, plane, mask)
             _draw_lines(figure, boxes.statistics, measurements.get(name, ()))
+    if result.tracks is not None:
+        draw_tracks(figure, next(panels), result.tracks, plane)
     draw_footer(figure, layout.footer, findings, provenance)
 
 
@@ -234,12 +237,18 @@ def _draw_colour_panel(
 
 
 def _shown_measurements(plan: ResultPlan) -> dict[str, list[str]]:
-    """Lines of text below each map, by quantity: one per segment, the first three."""
+    """Lines of text below each map, by quantity: one per segment, the first three.
+
+    Segments that came with the study are in the report alone: their labels may hold anything,
+    a name too.
+    """
+    drawn = {segment.name for segment in plan.result.segments if segment.maker is not None}
+    beside = {pair.reference for pair in plan.result.pairs if pair.segment in drawn}
     lines: dict[str, list[str]] = {}
     maps = {quantity_map.quantity.name: quantity_map for quantity_map in plan.result.maps}
     for measurement in plan.measurements:
         shown = lines.setdefault(measurement.quantity, [])
-        if len(shown) < _MOST_SEGMENTS:
+        if len(shown) < _MOST_SEGMENTS and measurement.segment not in drawn | beside:
             shown.append(_measurement_text(measurement, maps[measurement.quantity]))
     return lines
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from operators.results.colour_copy import write_colour_copies
 from operators.results.colour_map import write_colour_maps
+from operators.results.connectivity_table import write_connectivity_tables
 from operators.results.measurement_report import write_measurement_report
 from operators.results.parametric_map import write_parametric_maps
 from operators.results.segmentation import write_segmentation
@@ -16,6 +17,8 @@ from operators.results.settings import ResultsSettings
 from operators.results.summary import write_summary
 from operators.results.synthetic_image import write_synthetic_images
 from operators.results.tissue_fractions import write_tissue_fractions
+from operators.results.tractogram import write_tractogram
+from operators.results.tractogram_file import write_tractogram_file
 from operators.results.viewer_image import write_viewer_images
 from operators.vocabulary.result import PipelineResult
 from operators.vocabulary.run import WrittenObject
@@ -35,6 +38,9 @@ def chosen_writers(settings: ResultsSettings) -> list[Writer]:
         (settings.segmentation, write_segmentation),
         (settings.segmentation, write_tissue_fractions),
         (settings.measurement_report, write_measurement_report),
+        (settings.tractogram, write_tractogram),
+        (settings.tractogram_file, write_tractogram_file),
+        (settings.connectivity_table, write_connectivity_tables),
         (settings.summary, write_summary),
     ]
     return [writer for chosen, writer in choices if chosen]
