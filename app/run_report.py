@@ -33,6 +33,7 @@ from operators.vocabulary.run import (
 
 # The packages of which a change could change a value or an object.
 _PACKAGES = (
+    "dipy",
     "highdicom",
     "holoscan-cu13",
     "matplotlib",
