@@ -83,13 +83,13 @@ def track(
     """
     followed = np.where(inside, anisotropy, 0).astype(np.float64)
     start = followed >= settings.seed_anisotropy
-    # A single slice has no neighbour across: the field is followed within its slab.
+    # Tracks would leave a single slice at once.
     if min(geometry.spatial_shape) < 2:
         return None, [
             Finding(
                 "too-few-slices-for-tracts",
                 "tracts need two slices or more, so none were tracked",
-                Severity.WARNING,
+                Severity.INFORMATION,
             )
         ]
     seeds, wanted = _seeds(start, geometry, settings)
@@ -187,7 +187,7 @@ def _at(points: np.ndarray, values: np.ndarray, geometry: hd.VolumeGeometry) -> 
 
 
 def _none(because: str) -> Finding:
-    return Finding("no-tracts", f"no tracts: {because}", Severity.WARNING)
+    return Finding("no-tracts", f"no tracts: {because}", Severity.INFORMATION)
 
 
 def _findings(tracks: TrackSet, seeds: int, wanted: int, settings: TractSettings) -> list[Finding]:
