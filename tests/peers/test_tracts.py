@@ -15,7 +15,7 @@ from pydicom.sr.codedict import codes
 
 from operators.inference.diffusion import diffusion_outcome
 from operators.inference.midsagittal_plane import midsagittal_plane
-from operators.inference.settings import DiffusionSettings
+from operators.inference.settings import DiffusionSettings, PriorSettings
 from operators.ingest.acquire import acquire
 from operators.ingest.settings import IngestSettings
 from operators.results.measurement_report import write_measurement_report
@@ -108,7 +108,8 @@ def scanned(shared_data: SharedData) -> PipelineResult:
     """The result of the in-vivo series of 39 slices."""
     folder = shared_data("dwi_siemens_xa30_enhanced") / "dicom" / "10_DWI_dir80_PA"
     study = acquire(folder, IngestSettings())
-    (result,) = diffusion_outcome(study, DiffusionSettings()).results
+    settings = DiffusionSettings(prior=PriorSettings(weight=0))
+    (result,) = diffusion_outcome(study, {}, settings).results
     return result
 
 
