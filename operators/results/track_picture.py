@@ -29,6 +29,7 @@ MOST_DRAWN = 2000
 # Every so many points of a track one is drawn: a line of a pixel hides the rest.
 _THINNING = 4
 _MARGIN = 1.04
+_LINE_WIDTH = 0.12  # points in a picture of one inch
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,11 @@ def _draw_view(axes: Axes, box: Box, lines: np.ndarray, colours: np.ndarray, vie
     axes.add_collection(
         # As pixels in the page's PDF too: as lines they would weigh megabytes.
         LineCollection(
-            flat[order], colors=colours[order], linewidths=0.35, alpha=0.55, rasterized=True
+            flat[order],
+            colors=colours[order],
+            linewidths=max(0.12, _LINE_WIDTH * box.width),
+            alpha=0.55,
+            rasterized=True,
         )
     )
     low, high = flat.min(axis=(0, 1)), flat.max(axis=(0, 1))
