@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Model = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""(voxels, parameters) to the signal, (voxels, samples), and its derivative,
-(voxels, samples, parameters)."""
+Model = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Parameters (some, parameters) of the voxels with the numbers (some,) to their signal,
+(some, samples), and its derivative, (some, samples, parameters)."""
+
+Signal = Callable[[Tensor, Tensor], Tensor]
+"""The signal alone, from the same arguments."""
 
 _FIRST_DAMPING = 1e-2
 _LARGEST_DAMPING = 1e8
@@ -25,16 +28,22 @@ class LeastSquares:
 
     Attributes:
         parameters: (voxels, parameters).
-        standard_error: (voxels, parameters), from the Jacobian and the residual variance, as
-            if nothing were bounded; infinite where the signal does not depend on a parameter.
+        covariance: (voxels, parameters, parameters), from the Jacobian and the residual
+            variance, as if nothing were bounded; infinite on the diagonal where the signal does
+            not depend on a parameter.
         at_bound: (voxels, parameters) whether a parameter lies at an end of its range.
         predicted: (voxels, samples) signal of the best parameters.
     """
 
     parameters: Tensor
-    standard_error: Tensor
+    covariance: Tensor
     at_bound: Tensor
     predicted: Tensor
+
+    @property
+    def standard_error(self) -> Tensor:
+        """(voxels, parameters) square roots of the covariance's diagonal."""
+        return torch.diagonal(self.covariance, dim1=1, dim2=2).sqrt()
 
 
 def fit(
@@ -44,6 +53,7 @@ def fit(
     lower: Tensor,
     upper: Tensor,
     iterations: int = 60,
+    signal_alone: Signal | None = None,
 ) -> LeastSquares:
     """Minimise the sum of squared residuals of each voxel within bounds.
 
@@ -54,6 +64,7 @@ def fit(
         lower: (parameters,) or (voxels, parameters), least value of each parameter.
         upper: same shape, largest value.
         iterations: steps at most; a voxel stops when its residual no longer falls.
+        signal_alone: the signal without its derivative, where that saves time.
 
     Returns:
         The fit of every voxel.
@@ -65,32 +76,36 @@ def fit(
         raise ValueError(
             f"{measured.shape[1]} samples cannot determine {start.shape[1]} parameters with errors"
         )
+    if signal_alone is None:
+
+        def signal_alone(parameters: Tensor, voxels: Tensor) -> Tensor:
+            return model(parameters, voxels)[0]
+
     lower, upper = lower.expand_as(start), upper.expand_as(start)
     span = upper - lower
     parameters = torch.minimum(torch.maximum(start, lower), upper).clone()
-    damping = torch.full((len(start),), _FIRST_DAMPING, dtype=start.dtype)
-    cost = torch.full((len(start),), torch.inf, dtype=start.dtype)
-    active = torch.arange(len(start))
+    damping = start.new_full((len(start),), _FIRST_DAMPING)
+    every = active = torch.arange(len(start), device=start.device)
     for _ in range(iterations):
         if len(active) == 0:
             break
         here, low, high = parameters[active], lower[active], upper[active]
-        signal, derivative = model(here)
+        signal, derivative = model(here, active)
         residual = signal - measured[active]
-        cost[active] = before = residual.square().sum(dim=1)
+        before = residual.square().sum(dim=1)
         step = _step(here, residual, derivative, (low, high), damping[active])
         trial = torch.minimum(torch.maximum(here + step, low), high)
-        after = (model(trial)[0] - measured[active]).square().sum(dim=1)
+        after = (signal_alone(trial, active) - measured[active]).square().sum(dim=1)
         better = after < before
         parameters[active] = torch.where(better[:, None], trial, here)
         damping[active] = torch.where(better, damping[active] / 5, damping[active] * 5)
         settled = better & (before - after <= _SMALLEST_GAIN * before)
         active = active[~settled & (damping[active] < _LARGEST_DAMPING) & (before > 0)]
-    signal, derivative = model(parameters)
+    signal, derivative = model(parameters, every)
     variance = (signal - measured).square().sum(dim=1) / (measured.shape[1] - start.shape[1])
     return LeastSquares(
         parameters=parameters,
-        standard_error=(_inverse_diagonal(derivative) * variance[:, None]).sqrt(),
+        covariance=_inverse_normal(derivative) * variance[:, None, None],
         at_bound=(parameters <= lower + _AT_BOUND * span)
         | (parameters >= upper - _AT_BOUND * span),
         predicted=signal,
@@ -120,8 +135,8 @@ def _step(
     return step
 
 
-def _inverse_diagonal(derivative: Tensor) -> Tensor:
-    """(voxels, parameters) diagonal of the inverse normal matrix.
+def _inverse_normal(derivative: Tensor) -> Tensor:
+    """(voxels, parameters, parameters) inverse of the normal matrix.
 
     Parameters that do not change the signal are taken out, so that those of a pool of no
     amplitude do not spoil the others.
@@ -133,6 +148,8 @@ def _inverse_diagonal(derivative: Tensor) -> Tensor:
     correlation = normal / scale[:, :, None] / scale[:, None, :]
     correlation = correlation + torch.diag_embed(inert.to(normal.dtype))
     inverse, failed = torch.linalg.inv_ex(correlation)
-    diagonal = torch.diagonal(inverse, dim1=1, dim2=2) / scale.square()
+    inverse = inverse / scale[:, :, None] / scale[:, None, :]
+    diagonal = torch.diagonal(inverse, dim1=1, dim2=2)
     unknown = inert | (failed > 0)[:, None] | ~(diagonal > 0)
-    return torch.where(unknown, torch.inf, diagonal)
+    inverse = inverse.masked_fill(unknown[:, :, None] | unknown[:, None, :], 0.0)
+    return inverse + torch.diag_embed(torch.zeros_like(diagonal).masked_fill(unknown, torch.inf))

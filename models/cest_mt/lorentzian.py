@@ -127,7 +127,7 @@ def fit_pools(offsets: np.ndarray, z: np.ndarray, water: np.ndarray) -> Lorentzi
         [limits for pool in POOLS for limits in (pool.amplitude, pool.width)], dtype=torch.float64
     )
 
-    def model(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def model(parameters: Tensor, _voxels: Tensor) -> tuple[Tensor, Tensor]:
         return pool_spectrum(x, parameters)
 
     parts = []

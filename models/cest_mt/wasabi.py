@@ -141,7 +141,7 @@ def fit_wasabi(pulse: WasabiPulse, offsets: np.ndarray, z: np.ndarray) -> Wasabi
     grid = torch.cat([grid, torch.tensor([[1.0, 2.0]]).double().expand(len(grid), 2)], dim=1)
     known = wasabi_signal(pulse, x, grid)[0]
 
-    def model(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def model(parameters: Tensor, _voxels: Tensor) -> tuple[Tensor, Tensor]:
         return wasabi_signal(pulse, x, parameters)
 
     parts = []

@@ -8,13 +8,14 @@ is the B0 shift.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 
-from models.cest_mt.least_squares import fit
+from models.cest_mt.least_squares import LeastSquares, fit
 from models.cest_mt.schedule import SaturationSchedule
 
 WATER_WINDOW = 1.5
@@ -33,6 +34,10 @@ _PLACE_WIDTH = 0.5
 """ppm: step and standard deviation of the first search."""
 
 _TILE = 8192
+
+_LEAST_ERROR = 1 / 3
+"""Part of the median standard error below which a voxel counts no more: the error of a fit with
+few samples is itself uncertain."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,23 @@ def normalised(
 
 
 def can_locate_water(offsets: np.ndarray) -> bool:
-    """Whether the offsets sample the water line densely enough for :func:`water_shift`."""
+    """Whether the offsets sample the water line densely enough for :func:`water_line`."""
     return int(np.count_nonzero(np.abs(offsets) <= WATER_WINDOW)) >= _LEAST_SAMPLES
 
 
-def water_shift(offsets: np.ndarray, z: np.ndarray) -> np.ndarray:
+class WaterLine(NamedTuple):
+    """Where water is found in each voxel.
+
+    Attributes:
+        shift: (voxels,) ppm; NaN where it is not found.
+        standard_error: (voxels,) ppm, of the fit: noise, and what is no Lorentzian line.
+    """
+
+    shift: np.ndarray
+    standard_error: np.ndarray
+
+
+def water_line(offsets: np.ndarray, z: np.ndarray) -> WaterLine:
     """Frequency of water in each voxel: centre of a Lorentzian line fitted to the minimum.
 
     The line Z = c - A (Γ/2)² / ((Γ/2)² + (ω - ω0)²) is fitted to the samples within
@@ -120,8 +137,8 @@ def water_shift(offsets: np.ndarray, z: np.ndarray) -> np.ndarray:
         z: (voxels, samples).
 
     Returns:
-        (voxels,) ppm; NaN where the minimum lies outside ``LARGEST_SHIFT`` or is not below
-        ``DEEPEST_Z``, or where a value is not finite.
+        NaN where the minimum lies outside ``LARGEST_SHIFT`` or is not below ``DEEPEST_Z``, or
+        where a value is not finite.
 
     Raises:
         ValueError: too few samples near the nominal water frequency.
@@ -134,7 +151,7 @@ def water_shift(offsets: np.ndarray, z: np.ndarray) -> np.ndarray:
     usable = np.isfinite(z).all(axis=1)
     near = np.abs(offsets) <= LARGEST_SHIFT
     usable[usable] = z[np.ix_(usable, near)].min(axis=1) < DEEPEST_Z
-    shift = np.full(len(z), np.nan)
+    shift, error = np.full((2, len(z)), np.nan)
     rows = np.flatnonzero(usable)
     # Voxels with the same lowest place are fitted to the same samples.
     place = _lowest_place(offsets, z[rows])
@@ -144,10 +161,12 @@ def water_shift(offsets: np.ndarray, z: np.ndarray) -> np.ndarray:
         window = np.union1d(window, np.flatnonzero(distance <= WATER_WINDOW))
         mine = rows[place == guess]
         for part in np.array_split(mine, -(-len(mine) // _TILE)):
-            found = _line_centre(offsets[window], z[np.ix_(part, window)], float(guess))
-            lost = (np.abs(found - guess) > 0.99 * WATER_WINDOW) | (np.abs(found) > LARGEST_SHIFT)
-            shift[part] = np.where(lost, np.nan, found)
-    return shift
+            found = _fitted_line(offsets[window], z[np.ix_(part, window)], float(guess))
+            centre = found.parameters[:, 0].numpy()
+            lost = (np.abs(centre - guess) > 0.99 * WATER_WINDOW) | (np.abs(centre) > LARGEST_SHIFT)
+            shift[part] = np.where(lost, np.nan, centre)
+            error[part] = np.where(lost, np.nan, found.standard_error[:, 0].numpy())
+    return WaterLine(shift, error)
 
 
 def _lowest_place(offsets: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -158,7 +177,7 @@ def _lowest_place(offsets: np.ndarray, z: np.ndarray) -> np.ndarray:
     return np.asarray(places[np.argmin(z @ weights.T, axis=1)])
 
 
-def _line_centre(offsets: np.ndarray, z: np.ndarray, guess: float) -> np.ndarray:
+def _fitted_line(offsets: np.ndarray, z: np.ndarray, guess: float) -> LeastSquares:
     x = torch.as_tensor(offsets, dtype=torch.float64)
     measured = torch.as_tensor(z, dtype=torch.float64)
     top, bottom = measured.amax(dim=1), measured.amin(dim=1)
@@ -174,7 +193,7 @@ def _line_centre(offsets: np.ndarray, z: np.ndarray, guess: float) -> np.ndarray
     lower = torch.tensor([guess - WATER_WINDOW, 0.0, 0.1, 0.0], dtype=torch.float64)
     upper = torch.tensor([guess + WATER_WINDOW, 3.0, 10.0, 3.0], dtype=torch.float64)
 
-    def line(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def line(parameters: Tensor, _voxels: Tensor) -> tuple[Tensor, Tensor]:
         centre, amplitude, width, level = (column[:, None] for column in parameters.T)
         shape, by_centre, by_width = lorentzian_line(x, centre, width)
         derivative = torch.stack(
@@ -182,7 +201,7 @@ def _line_centre(offsets: np.ndarray, z: np.ndarray, guess: float) -> np.ndarray
         )
         return level - amplitude * shape, derivative
 
-    return fit(line, measured, start, lower, upper, iterations=30).parameters[:, 0].numpy()
+    return fit(line, measured, start, lower, upper, iterations=30)
 
 
 def lorentzian_line(x: Tensor, centre: Tensor, width: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -205,14 +224,17 @@ def lorentzian_line(x: Tensor, centre: Tensor, width: Tensor) -> tuple[Tensor, T
     return shape, by_centre, by_width
 
 
-def smoothed_field(shift: np.ndarray) -> np.ndarray:
+def smoothed_field(shift: np.ndarray, standard_error: np.ndarray) -> np.ndarray:
     """A B0 map without the noise of its voxels: in-plane median of 3 x 3, then Gaussian.
 
     The field of a body varies over many voxels, the estimate from voxel to voxel. The
-    Gaussian has a standard deviation of one voxel. Voxels without a value take no part.
+    Gaussian has a standard deviation of one voxel, and voxels count by their inverse variance:
+    where fat or fluid spoils the line of water, its neighbours decide. Voxels without a value
+    take no part.
 
     Args:
         shift: (slices, rows, columns) ppm, NaN where unknown.
+        standard_error: same shape, ppm.
 
     Returns:
         same shape; NaN where ``shift`` is.
@@ -222,7 +244,10 @@ def smoothed_field(shift: np.ndarray) -> np.ndarray:
     around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
     middle = np.zeros(shift.shape)
     middle[known] = np.nanmedian(around[known].reshape(-1, 9), axis=1)
+    weight = np.zeros(shift.shape)
+    least = _LEAST_ERROR * np.median(standard_error[known]) if known.any() else 1.0
+    weight[known] = np.maximum(standard_error[known], max(least, 1e-9)) ** -2.0
     width = (0, 1, 1)
-    weight = ndimage.gaussian_filter(known.astype(np.float64), width)
-    total = ndimage.gaussian_filter(middle, width)
-    return np.where(known, total / np.where(known, weight, 1), np.nan)
+    total = ndimage.gaussian_filter(middle * weight, width)
+    weights = ndimage.gaussian_filter(weight, width)
+    return np.where(known, total / np.where(known, weights, 1), np.nan)

@@ -16,7 +16,7 @@ from models.cest_mt.zspectrum import (
     can_locate_water,
     normalised,
     smoothed_field,
-    water_shift,
+    water_line,
 )
 from operators.inference.cest_mt_findings import HIGH_RESIDUAL, field_deviation, part_of
 from operators.inference.condition_maps import ConditionMap, optional_map
@@ -146,11 +146,11 @@ def _measured_field(
     signals: SaturationSignals, samples: SpectrumSamples, schedule: SaturationSchedule
 ) -> np.ndarray:
     """(slices, rows, columns) ppm, smoothed; NaN where no water line is found."""
-    shift = np.full(signals.reference.shape, np.nan)
+    shift, error = np.full((2, *signals.reference.shape), np.nan)
     for place in _blocks(signals.region):
         z = normalised(signals.array[place], samples, schedule.m0_images)
-        shift[place] = water_shift(samples.offsets, z)
-    return smoothed_field(shift)
+        shift[place], error[place] = water_line(samples.offsets, z)
+    return smoothed_field(shift, error)
 
 
 def _fit(
@@ -223,7 +223,8 @@ def _algorithm(schedule: SaturationSchedule, field: ConditionMap | None) -> Algo
         execution_provider="torch cpu",
         configuration={
             "protocol": schedule.name,
-            "b0": "minimum of the spectrum, in-plane median of 3 x 3, Gaussian of 1 voxel"
+            "b0": "minimum of the spectrum, in-plane median of 3 x 3, Gaussian of 1 voxel by "
+            "inverse variance"
             if field is None
             else "map of the study",
         },

@@ -22,7 +22,7 @@ from pydicom import dcmread
 from scipy import ndimage
 
 from app.demo.mr_series import write_mr_series
-from models.cest_mt.zspectrum import SpectrumSamples, normalised, water_shift
+from models.cest_mt.zspectrum import SpectrumSamples, normalised, water_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = {
@@ -146,7 +146,7 @@ def test_single_voxels_agree_before_smoothing(human: dict[str, np.ndarray]) -> N
     images = np.flatnonzero(np.isfinite(human["offsets"]))
     samples = SpectrumSamples(images, human["offsets"][images])
     z = normalised(signals, samples, tuple(human["m0"].tolist()))
-    shift = water_shift(samples.offsets, z)
+    shift = water_line(samples.offsets, z).shift
     found = np.isfinite(shift)
     assert found.mean() > 0.99
     theirs = human["b0"][human["brain"]]

@@ -16,7 +16,7 @@ from models.cest_mt.zspectrum import (
     normalised,
     smoothed_field,
     spectrum_samples,
-    water_shift,
+    water_line,
 )
 
 OFFSETS = np.concatenate(
@@ -103,7 +103,7 @@ def test_the_water_frequency_follows_the_field_with_its_sign() -> None:
     signal = simulate(schedule, pools, b0_shift_ppm=shift).numpy()
     samples = spectrum_samples(schedule)
     z = normalised(signal, samples, schedule.m0_images)
-    found = water_shift(samples.offsets, z)
+    found = water_line(samples.offsets, z).shift
     assert np.allclose(found, shift, atol=0.03)
     corrected = mtr_asymmetry(samples.offsets, z, shift.numpy())
     assert np.ptp(corrected) < 0.1
@@ -127,9 +127,9 @@ def test_water_is_not_looked_for_where_there_is_none() -> None:
     _, z = spectra(3)
     z[0] = 0.9
     z[1, 5] = np.nan
-    assert np.isnan(water_shift(OFFSETS, z)).tolist() == [True, True, False]
+    assert np.isnan(water_line(OFFSETS, z).shift).tolist() == [True, True, False]
     with pytest.raises(ValueError, match="fewer than"):
-        water_shift(np.array([-3.5, 0, 3.5]), np.ones((1, 3)))
+        water_line(np.array([-3.5, 0, 3.5]), np.ones((1, 3)))
 
 
 def test_asymmetry_of_a_symmetric_spectrum_is_zero_and_positive_for_amide() -> None:
@@ -186,15 +186,26 @@ def test_a_smoothed_field_keeps_a_gradient_and_its_unknown_voxels() -> None:
     field = np.tile(np.linspace(-0.2, 0.2, 20), (1, 20, 1))
     field[0, 10, 10] = 1.0
     field[0, :3] = np.nan
-    smooth = smoothed_field(field)
+    error = np.where(np.isfinite(field), 0.01, np.nan)
+    smooth = smoothed_field(field, error)
     assert np.isnan(smooth[0, :3]).all()
     assert np.abs(smooth[0, 3:, 3:-3] - np.linspace(-0.2, 0.2, 20)[3:-3]).max() < 0.02
+
+
+def test_voxels_of_large_error_hardly_count_in_a_smoothed_field() -> None:
+    field = np.zeros((1, 20, 20))
+    field[0, :, 10:] = 0.1
+    error = np.where(field > 0, 1.0, 0.01)
+    smooth = smoothed_field(field, error)
+    assert smooth[0, :, :10].max() < 0.01
+    assert smooth[0, 10, 10] < 0.02, "a neighbour that is known well decides"
+    assert smooth[0, 10, 15] > 0.09
 
 
 def test_more_parameters_than_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot determine"):
         fit(
-            lambda p: (p, p[..., None]),
+            lambda p, _voxels: (p, p[..., None]),
             torch.ones(1, 2),
             torch.ones(1, 2),
             torch.zeros(2),
