@@ -11,7 +11,7 @@ import numpy as np
 from operators.inference.resample import resample, same_frame_of_reference
 from operators.inference.segments import analysed_voxels
 from operators.inference.settings import CestMtSettings
-from operators.inference.wording import amount
+from operators.inference.wording import amount, span
 from operators.vocabulary.acquisition import Acquisition, MapProtocol, SourceSeries
 from operators.vocabulary.finding import Finding, Severity
 from operators.vocabulary.quantity import QUANTITIES
@@ -20,6 +20,14 @@ from operators.vocabulary.result import PipelineResult
 
 #: Quantities of which a value of zero or less means that the map has none there.
 _POSITIVE = {"t1", "t2", "b1_scale"}
+#: Medians that a map of a body can have, in the unit of its quantity: T1 or T2 below look like
+#: seconds, B1 above like percent, B0 above like Hz.
+_PLAUSIBLE_MEDIAN = {
+    "t1": (50.0, 10_000.0),
+    "t2": (5.0, 5_000.0),
+    "b0_shift": (-5.0, 5.0),
+    "b1_scale": (0.2, 5.0),
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,8 @@ def optional_map(
         estimated: results of earlier stages.
 
     Raises:
-        Refusal: more than one map, or only maps in another Frame of Reference.
+        Refusal: more than one map, only maps in another Frame of Reference, or values that must
+            be of another unit.
     """
     quantity = QUANTITIES[name]
     candidates = _acquired(name, maps) or _estimated(name, estimated)
@@ -113,6 +122,7 @@ def optional_map(
         )
     (chosen,) = near
     values, known = chosen.read()
+    _check_unit(name, values[known], chosen.source)
     placed = resample(values, known, chosen.geometry, target)
     findings = [*chosen.findings]
     if placed.interpolated:
@@ -125,6 +135,23 @@ def optional_map(
             )
         )
     return ConditionMap(placed.values, placed.known, chosen.source, findings=tuple(findings))
+
+
+def _check_unit(name: str, values: np.ndarray, source: SourceSeries) -> None:
+    """Refuse a map of which the median is no value of its quantity in its unit."""
+    if name not in _PLAUSIBLE_MEDIAN or not len(values):
+        return
+    low, high = _PLAUSIBLE_MEDIAN[name]
+    median = float(np.median(values))
+    if not low <= median <= high:
+        quantity = QUANTITIES[name]
+        raise Refusal(
+            "map-unit-implausible",
+            f"the {quantity.label} map (series {source.series_number}) has a median of "
+            f"{amount(median, quantity)}, expected {span(low, high, quantity)}",
+            f"Correct the unit of the map, in its header or in the rule of app.yaml that names "
+            f"it: it must be what the values are in ({quantity.unit.meaning} here).",
+        )
 
 
 def _acquired(name: str, maps: Sequence[Acquisition]) -> list[_Candidate]:

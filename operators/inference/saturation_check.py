@@ -11,6 +11,10 @@ from operators.vocabulary.finding import Finding, Severity
 ABOVE_M0 = 1.1
 #: Part of the voxels above which that is reported.
 NOTABLE = 0.05
+#: Part of the voxels that have the largest value of all in some image, above which the scanner
+#: or its reconstruction has cut values off: noise lets single voxels have it.
+CUT_OFF = 0.001
+_FEWEST_CUT_OFF = 10
 
 
 def reference_image(signals: np.ndarray, schedule: SaturationSchedule) -> np.ndarray:
@@ -33,7 +37,7 @@ def reference_image(signals: np.ndarray, schedule: SaturationSchedule) -> np.nda
 def saturation_findings(
     signals: np.ndarray, reference: np.ndarray, region: np.ndarray, schedule: SaturationSchedule
 ) -> list[Finding]:
-    """Negative signals, and signals that saturation cannot have left.
+    """Negative signals, signals cut off at the top, and signals that saturation cannot have left.
 
     Args:
         signals: (slices, rows, columns, images).
@@ -46,9 +50,12 @@ def saturation_findings(
         return []
     findings = []
     lowest, highest = np.full(voxels, np.inf), np.full(voxels, -np.inf)
+    top = max(float(plane.max()) for plane in signals)
+    cut_off = np.zeros(voxels, dtype=bool)
     for index in range(signals.shape[-1]):
         image = signals[..., index][region]
         np.minimum(lowest, image, out=lowest)
+        cut_off |= image >= top
         if index not in schedule.m0_images:
             np.maximum(highest, image, out=highest)
     negative = int(np.count_nonzero(lowest < 0))
@@ -58,6 +65,17 @@ def saturation_findings(
                 "negative-signal",
                 f"{negative} of {voxels} voxels ({negative / voxels:.2%}) have a negative signal "
                 "in some image, which a magnitude has not; used as it is.",
+            )
+        )
+    cut = int(np.count_nonzero(cut_off))
+    if cut >= max(_FEWEST_CUT_OFF, CUT_OFF * voxels):
+        findings.append(
+            Finding(
+                "signal-cut-off",
+                f"{cut} of {voxels} voxels ({cut / voxels:.2%}) have the largest value of the "
+                f"series, {top:g}, in some image: values seem to be cut off there (receiver or "
+                "number of bits), and their parameters are wrong.",
+                Severity.ERROR if cut > NOTABLE * voxels else Severity.WARNING,
             )
         )
     if schedule.m0_images:

@@ -256,6 +256,36 @@ def test_negative_signals_are_counted(acquisition_of, pixels, maps, networks, he
     assert finding.message.startswith("25 of")
 
 
+def test_signals_cut_off_at_the_top_are_an_error_finding(acquisition_of, pixels, maps, networks):
+    cut = np.minimum(pixels, 700.0)
+    result = analyse_saturation(acquisition_of(cut, schedule()), maps, networks, DEFAULTS, "cpu")
+    (finding,) = [one for one in result.findings if one.code == "signal-cut-off"]
+    assert finding.severity is Severity.ERROR
+    assert "700" in finding.message
+    whole = analyse_saturation(acquisition_of(pixels, schedule()), maps, networks, DEFAULTS, "cpu")
+    assert "signal-cut-off" not in codes(whole)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value", "unit"),
+    [
+        ("t1", 1.1, "ms"),  # seconds
+        ("t2", 0.07, "ms"),  # seconds
+        ("b1_scale", 95.0, "0.2"),  # percent
+        ("b0_shift", 12.0, "ppm"),  # Hz
+    ],
+)
+def test_a_map_in_another_unit_than_it_says_is_refused(
+    series, maps, networks, map_of, quantity, value, unit
+):
+    others = [one for one in maps if one.protocol.quantity.name != quantity]
+    wrong = map_of(np.full(SHAPE, value), quantity, number=31)
+    with pytest.raises(Refusal, match="series 31") as refusal:
+        analyse_saturation(series, [*others, wrong], networks, DEFAULTS, "cpu")
+    assert refusal.value.rule == "map-unit-implausible"
+    assert unit in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("quantity", "value", "code"),
     [
