@@ -148,24 +148,42 @@ def load_parameter_network(
         FileNotFoundError: there is no such bundle.
         ValueError: its network has another shape than the specification.
     """
-    model = onnx.load(networks / specification.name / "model.onnx")
-    constants = {
+    constants = _constants(networks / specification.name)
+    network = ParameterNetwork(specification, constants["signal_mean"], constants["signal_sd"])
+    _load_layers(network.layers, constants, networks / specification.name)
+    return network.eval()
+
+
+def load_signal_network(
+    specification: NetworkSpecification, networks: Path = NETWORKS
+) -> SignalNetwork:
+    """The surrogate with the weights of its ONNX file; as :func:`load_parameter_network`."""
+    constants = _constants(networks / f"{specification.name}_signal")
+    network = SignalNetwork(specification, constants["signal_mean"], constants["signal_sd"])
+    _load_layers(network.layers, constants, networks / f"{specification.name}_signal")
+    return network.eval()
+
+
+def _constants(folder: Path) -> dict[str, Tensor]:
+    model = onnx.load(folder / "model.onnx")
+    return {
         constant.name: torch.from_numpy(numpy_helper.to_array(constant).copy())
         for constant in model.graph.initializer
     }
-    network = ParameterNetwork(specification, constants["signal_mean"], constants["signal_sd"])
-    linear = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+
+
+def _load_layers(layers: nn.Sequential, constants: dict[str, Tensor], folder: Path) -> None:
+    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
     with torch.no_grad():
         for index, layer in enumerate(linear):
             weight = constants.get(f"weight_{index}")
             if weight is None or weight.shape != layer.weight.shape:
                 raise ValueError(
-                    f"the network in {networks / specification.name} has another shape than "
-                    "its specification: train it anew"
+                    f"the network in {folder} has another shape than its specification: train "
+                    "it anew"
                 )
             layer.weight.copy_(weight)
             layer.bias.copy_(constants[f"bias_{index}"])
-    return network.eval()
 
 
 def _entry(kind: str, unit: str, bounds: tuple[float, float], size: int) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def build_dictionary(
     specification: NetworkSpecification,
     grid: Mapping[str, Sequence[float]],
     known: Sequence[str] = (),
+    device: torch.device | str = "cpu",
 ) -> Dictionary:
     """Simulates every combination of the grid.
 
@@ -61,6 +62,7 @@ def build_dictionary(
         grid: levels of each of ``specification.varied``, in its units.
         known: quantities that a map tells of each voxel: only entries of the nearest level are
             compared with it.
+        device: where entries are simulated and kept, and voxels will be compared.
 
     Returns:
         The dictionary.
@@ -77,13 +79,13 @@ def build_dictionary(
         list(itertools.product(*(grid[name] for name in order))), dtype=torch.float32
     )
     cells = int(np.prod([len(grid[name]) for name in known]))
-    values = combinations[:, [order.index(name) for name in names]]
+    values = combinations[:, [order.index(name) for name in names]].to(device)
     return Dictionary(
         values=values,
         unit_signals=torch.nn.functional.normalize(simulate_values(specification, values), dim=1),
-        group=torch.arange(cells).repeat_interleave(len(values) // cells),
+        group=torch.arange(cells, device=device).repeat_interleave(len(values) // cells),
         known=tuple(known),
-        levels=tuple(torch.tensor(grid[name], dtype=torch.float32) for name in known),
+        levels=tuple(values.new_tensor(grid[name]) for name in known),
     )
 
 
@@ -92,19 +94,19 @@ def match(dictionary: Dictionary, signal: Tensor, known: Mapping[str, Tensor]) -
 
     Args:
         dictionary: what is compared.
-        signal: (voxels, images), any positive scale.
+        signal: (voxels, images), any positive scale, on the dictionary's device.
         known: (voxels,) value of each of the dictionary's known quantities.
 
     Returns:
         The best entries.
     """
-    cell = torch.zeros(len(signal), dtype=torch.long)
+    cell = torch.zeros(len(signal), dtype=torch.long, device=signal.device)
     for name, levels in zip(dictionary.known, dictionary.levels, strict=True):
         nearest = (known[name][:, None] - levels).abs().argmin(dim=1)
         cell = cell * len(levels) + nearest
     unit = torch.nn.functional.normalize(signal, dim=1)
-    values = torch.empty(len(signal), dictionary.values.shape[1])
-    best = torch.empty(len(signal))
+    values = signal.new_empty(len(signal), dictionary.values.shape[1])
+    best = signal.new_empty(len(signal))
     for number in cell.unique():
         entries = (dictionary.group == number).nonzero()[:, 0]
         voxels = (cell == number).nonzero()[:, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from models.cest_mt.specification import Range
+from models.cest_mt.specification import BRAIN, NetworkSpecification, Range
 from models.cest_mt.training import TrainingLog
 
 
@@ -45,6 +45,44 @@ def figures(quantity: Range, truth: Tensor, estimate: Tensor, sd: Tensor | None 
         correlation=float(torch.corrcoef(torch.stack([estimate, truth]))[0, 1]),
         coverage=coverage,
     )
+
+
+def held_out_figures(
+    specification: NetworkSpecification,
+    values: Tensor,
+    estimates: Sequence[tuple[str, Tensor, Tensor | None]],
+) -> list[tuple[str, Figures]]:
+    """Figures over all voxels of the prior, and over those that are like brain tissue.
+
+    Args:
+        specification: what the columns are.
+        values: (voxels, varied) true values.
+        estimates: name, (voxels, parameters or more) estimates and standard deviations.
+
+    Returns:
+        Figures by name of the estimate and of the group.
+    """
+    brain = torch.ones(len(values), dtype=torch.bool)
+    for column, quantity in enumerate(specification.varied):
+        low, high = BRAIN[quantity.name]
+        brain &= (values[:, column] >= low) & (values[:, column] <= high)
+    groups = {"all voxels": torch.ones_like(brain)}
+    if not specification.nuisances:
+        groups["brain tissue"] = brain
+    return [
+        (
+            f"{label}, {group}",
+            figures(
+                quantity,
+                values[chosen, column],
+                estimate[chosen, column],
+                None if spread is None else spread[chosen, column],
+            ),
+        )
+        for group, chosen in groups.items()
+        for label, estimate, spread in estimates
+        for column, quantity in enumerate(specification.parameters)
+    ]
 
 
 def table(rows: list[tuple[str, Figures]]) -> str:

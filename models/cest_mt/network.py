@@ -142,8 +142,8 @@ class ParameterNetwork(nn.Module):
     def physical(self, signal: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
         """Estimates as :meth:`forward`, in the units of the specification."""
         estimated = self.specification.estimated
-        lower = torch.tensor([quantity.lower for quantity in estimated])
-        span = torch.tensor([quantity.span for quantity in estimated])
+        lower = signal.new_tensor([quantity.lower for quantity in estimated])
+        span = signal.new_tensor([quantity.span for quantity in estimated])
         mean, sd = self(signal, conditions)
         return lower + span * mean, span * sd
 
@@ -176,7 +176,7 @@ class SignalNetwork(nn.Module):
         self.scaling = InputScaling(specification.varied)
         self.layers = _perceptron(
             len(specification.varied),
-            specification.width,
+            specification.signal_width,
             specification.depth,
             images,
             nn.SiLU(),

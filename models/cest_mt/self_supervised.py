@@ -44,6 +44,10 @@ class StudyVoxels:
     def __len__(self) -> int:
         return len(self.signal)
 
+    def to(self, device: torch.device | str) -> StudyVoxels:
+        """The same voxels on another device."""
+        return StudyVoxels(self.signal.to(device), self.conditions.to(device))
+
 
 class StudyNetwork(nn.Module):
     """An estimator of two parameters with what train-by-fit needs beside it.
@@ -121,14 +125,14 @@ def learn_study(
     if bool((reference <= 0).any()):
         raise ValueError("voxels without signal in the image without saturation: mask them")
     names = [quantity.name for quantity in specification.conditions]
-    lower = torch.tensor([quantity.lower for quantity in specification.estimated])
-    span = torch.tensor([quantity.span for quantity in specification.estimated])
+    lower = study.signal.new_tensor([quantity.lower for quantity in specification.estimated])
+    span = study.signal.new_tensor([quantity.span for quantity in specification.estimated])
     freedom = specification.images - 1
 
     def loss(rows: Tensor, generator: torch.Generator, share: float) -> Tensor:
         signal, conditions = study.signal[rows], study.conditions[rows]
         mean, sd, correlation = network(signal, conditions)
-        draw = torch.randn(mean.shape, generator=generator)
+        draw = torch.randn(mean.shape, generator=generator, device=mean.device)
         rest = (1 - correlation.square()).sqrt()
         tied = torch.cat([draw[:, :1], correlation * draw[:, :1] + rest * draw[:, 1:]], dim=1)
         drawn = lower + span * (mean + sd * tied).clamp(0, 1)
@@ -152,8 +156,12 @@ def estimate_study(network: StudyNetwork, study: StudyVoxels) -> tuple[Tensor, T
     """Mean and standard deviation of each parameter, (voxels, 2) in physical units."""
     parts = []
     with torch.no_grad():
-        for rows in torch.arange(len(study)).split(_EVALUATION_VOXELS):
-            parts.append(network.estimator.physical(study.signal[rows], study.conditions[rows]))
+        for signal, conditions in zip(
+            study.signal.split(_EVALUATION_VOXELS),
+            study.conditions.split(_EVALUATION_VOXELS),
+            strict=True,
+        ):
+            parts.append(network.estimator.physical(signal, conditions))
     means, sds = zip(*parts, strict=True)
     return torch.cat(means), torch.cat(sds)
 
@@ -175,12 +183,13 @@ def calibrate(network: StudyNetwork, study: StudyVoxels, noise: float, seed: int
         (2,) the factors.
     """
     specification = network.estimator.specification
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randint(len(study), (_CALIBRATION_VOXELS,), generator=generator)
+    device = study.signal.device
+    generator = torch.Generator(device).manual_seed(seed)
+    rows = torch.randint(len(study), (_CALIBRATION_VOXELS,), generator=generator, device=device)
     conditions = study.conditions[rows]
     truth, _ = estimate_study(network, StudyVoxels(study.signal[rows], conditions))
     signal = simulate_values(specification, torch.cat([truth, conditions], dim=1))
-    signal = add_noise(signal, torch.tensor(noise), generator)
+    signal = add_noise(signal, signal.new_tensor(noise), generator)
     mean, sd = estimate_study(network, StudyVoxels(signal, conditions))
     factor = torch.quantile((mean - truth).abs() / sd, _WITHIN_ONE_SD, dim=0)
     last = network.estimator.layers[-1]

@@ -59,8 +59,13 @@ class NetworkSpecification:
         nuisances: properties of the voxel that no map gives. They are drawn at random in
             training and estimated beside the parameters, for the signal residual only.
         references: publications of the method.
-        width: units of each hidden layer.
+        width: units of each hidden layer of the estimator: as few as lose nothing, as whole
+            brains pass through them.
+        signal_width: the same of the signal's surrogate.
         depth: number of hidden layers.
+        physics_weight: weight of the signal's residual beside the likelihood of the parameters
+            in training: 0 gives means of what is possible, more draws the answer to what
+            explains the signal best.
     """
 
     name: str
@@ -73,7 +78,9 @@ class NetworkSpecification:
     nuisances: tuple[Range, ...] = ()
     references: tuple[str, ...] = ()
     width: int = 256
+    signal_width: int = 256
     depth: int = 3
+    physics_weight: float = 0.0
 
     @property
     def estimated(self) -> tuple[Range, ...]:
@@ -148,6 +155,7 @@ LARGININE_3T = NetworkSpecification(
         Range("t2", "ms", 400.0, 1300.0),
     ),
     references=("doi:10.1038/s41596-025-01152-w",),
+    physics_weight=30.0,
 )
 """L-arginine in water at 3 T without any map: B0 shift 0 and B1 scale 1 are assumed.
 

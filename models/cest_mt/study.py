@@ -103,53 +103,108 @@ def load_study(file: Path) -> Study:
     return Study(signals, {name: content[name] for name in MAPS}, mask, {})
 
 
-def simulated_brain(shape: tuple[int, int, int], noise: float, seed: int) -> Study:
-    """A head-shaped study of white and grey matter with every map varying in space.
+@dataclass(frozen=True)
+class TissueValues:
+    """Values of white and of grey matter, in this order, at 3 T.
 
-    Tissue values are those of the literature (doi 10.1038/s42005-025-02063-8); each varies by
-    some percent from voxel to voxel beside the noise of the images, B0 and B1 vary smoothly.
+    Attributes:
+        mt_fraction: semisolid proton fraction, %.
+        mt_exchange_rate: /s.
+        solute_fraction: amide proton fraction, %.
+        solute_exchange_rate: /s.
+        t1: ms.
+        t2: ms.
+    """
+
+    mt_fraction: tuple[float, float] = (13.0, 6.0)
+    mt_exchange_rate: tuple[float, float] = (28.0, 40.0)
+    solute_fraction: tuple[float, float] = (0.22, 0.28)
+    solute_exchange_rate: tuple[float, float] = (220.0, 160.0)
+    t1: tuple[float, float] = (950.0, 1450.0)
+    t2: tuple[float, float] = (70.0, 95.0)
+
+
+_SPREADS = {
+    "mt_fraction": 0.08,
+    "mt_exchange_rate": 0.08,
+    "solute_fraction": 0.1,
+    "solute_exchange_rate": 0.1,
+    "t1": 0.04,
+    "t2": 0.04,
+}
+"""Standard deviation of each value within a tissue, relative."""
+
+
+def simulated_brain(
+    shape: tuple[int, int, int], noise: float, seed: int, device: torch.device | str = "cpu"
+) -> Study:
+    """A head-shaped study of white and grey matter; see :func:`simulated_study`.
 
     Args:
         shape: slices, rows, columns.
         noise: standard deviation as a share of the voxel's largest image.
         seed: of everything that is drawn.
+        device: where it is simulated.
+
+    Returns:
+        The study with its truth.
+    """
+    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")
+    mask = np.sum(np.square(axes), axis=0) < 0.9
+    white = _smooth(np.random.default_rng([seed, 1]), shape, 3) > 0.1
+    return simulated_study(white, mask, TissueValues(), noise, seed, device)
+
+
+def simulated_study(
+    white: np.ndarray,
+    mask: np.ndarray,
+    tissues: TissueValues,
+    noise: float,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Study:
+    """A study of white and grey matter with every map varying in space.
+
+    Each value varies by some percent from voxel to voxel beside the noise of the images, with
+    partial volume between the tissues; B0 and B1 vary smoothly.
+
+    Args:
+        white: boolean (slices, rows, columns): white matter; the rest is grey matter.
+        mask: boolean, same shape: the brain.
+        tissues: mean values of both tissues.
+        noise: standard deviation as a share of the voxel's largest image.
+        seed: of everything that is drawn.
+        device: where it is simulated.
 
     Returns:
         The study with its truth.
     """
     random = np.random.default_rng(seed)
+    share = gaussian_filter(white.astype(np.float64), 0.5)
 
-    def smooth(width: float) -> np.ndarray:
-        field = gaussian_filter(random.standard_normal(shape), width, mode="wrap")
-        field -= field.mean()
-        return field / field.std()
-
-    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")
-    mask = np.sum(np.square(axes), axis=0) < 0.9
-    white = smooth(3) > 0.1
-
-    def tissue(white_value: float, grey_value: float, spread: float) -> np.ndarray:
-        base = gaussian_filter(np.where(white, white_value, grey_value), 0.5)
-        return base * (1 + spread * smooth(1.5))
-
-    values = {
-        "mt_fraction": tissue(13.0, 6.0, 0.08),
-        "mt_exchange_rate": tissue(28.0, 40.0, 0.08),
-        "solute_fraction": tissue(0.22, 0.28, 0.1),
-        "solute_exchange_rate": tissue(220.0, 160.0, 0.1),
-        "t1": tissue(950.0, 1450.0, 0.04),
-        "t2": tissue(70.0, 95.0, 0.04),
-        "b0_shift": 0.08 * smooth(10),
-        "b1_scale": 1 + 0.08 * smooth(12),
-    }
+    values = {}
+    for name, spread in _SPREADS.items():
+        of_white, of_grey = getattr(tissues, name)
+        base = share * of_white + (1 - share) * of_grey
+        values[name] = base * (1 + spread * _smooth(random, mask.shape, 1.5))
+    values["b0_shift"] = 0.08 * _smooth(random, mask.shape, 10)
+    values["b1_scale"] = 1 + 0.08 * _smooth(random, mask.shape, 12)
     generator = torch.Generator().manual_seed(seed)
     signals = {}
     for specification in (MT_3T, AMIDE_3T):
         columns = [values[quantity.name][mask] for quantity in specification.varied]
         drawn = torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))
-        signal = add_noise(simulate_values(specification, drawn), torch.tensor(noise), generator)
-        images = np.zeros((*shape, specification.images), np.float32)
+        signal = simulate_values(specification, drawn.to(device)).cpu()
+        signal = add_noise(signal, torch.tensor(noise), generator)
+        images = np.zeros((*mask.shape, specification.images), np.float32)
         images[mask] = signal.numpy()
         signals[specification.name] = images
     maps = {name: values.pop(name) for name in MAPS}
     return Study(signals, maps, mask, values)
+
+
+def _smooth(random: np.random.Generator, shape: tuple[int, ...], width: float) -> np.ndarray:
+    """A smooth random field of mean 0 and standard deviation 1."""
+    field = gaussian_filter(random.standard_normal(shape), width, mode="wrap")
+    field -= field.mean()
+    return np.asarray(field / field.std())

@@ -73,6 +73,7 @@ def train_on_study(
     refine: bool = False,
     compared_voxels: int = 500,
     command: str = "",
+    device: torch.device | str = "cpu",
 ) -> list[StageReport]:
     """Trains the networks of a study and leaves bundles, maps and pictures in a folder.
 
@@ -83,6 +84,7 @@ def train_on_study(
         refine: begin with the shipped networks instead of fresh ones.
         compared_voxels: how many are fitted one by one for comparison.
         command: for the metadata.
+        device: where networks are trained and voxels are fitted.
 
     Returns:
         A report for each stage.
@@ -99,7 +101,8 @@ def train_on_study(
             bundle.load_parameter_network(specification)
             if refine
             else _seeded_network(specification, voxels, settings.seed)
-        )
+        ).to(device)
+        voxels = voxels.to(device)
         began = time.perf_counter()
         with progress_bar(f"{specification.name} on the study", settings.steps) as progress:
             log = learn_study(network, voxels, settings, folder / "study.checkpoint", progress)
@@ -107,7 +110,7 @@ def train_on_study(
         draw_loss(log, folder / "loss.png", "negative bound per voxel")
 
         generator = torch.Generator().manual_seed(settings.seed)
-        rows = torch.randperm(len(voxels), generator=generator)[:compared_voxels]
+        rows = torch.randperm(len(voxels), generator=generator)[:compared_voxels].to(device)
         compared = StudyVoxels(voxels.signal[rows], voxels.conditions[rows])
         mean, _ = estimate_study(network, compared)
         fit = fit_voxels(specification, compared.signal, compared.conditions)
@@ -129,9 +132,9 @@ def train_on_study(
         golden = slice(_GOLDEN_VOXELS)
         bundle.save(
             bundle.parameter_bundle(
-                network.estimator,
-                voxels.signal[golden],
-                voxels.conditions[golden],
+                network.estimator.cpu(),
+                voxels.signal[golden].cpu(),
+                voxels.conditions[golden].cpu(),
                 {"command": command, "settings": asdict(settings), "refined": refine}
                 | {"report": asdict(reports[-1])},
                 data_source="one study, self-supervised",
@@ -164,7 +167,7 @@ def _residual(
     specification: NetworkSpecification, voxels: StudyVoxels, estimate: torch.Tensor
 ) -> float:
     simulated = simulate_values(specification, torch.cat([estimate, voxels.conditions], dim=1))
-    return float(relative_residual(voxels.signal.numpy(), simulated.numpy()).mean())
+    return float(relative_residual(voxels.signal.cpu().numpy(), simulated.cpu().numpy()).mean())
 
 
 def _maps(network: StudyNetwork, voxels: StudyVoxels, mask: np.ndarray) -> dict[str, np.ndarray]:
@@ -173,7 +176,7 @@ def _maps(network: StudyNetwork, voxels: StudyVoxels, mask: np.ndarray) -> dict[
     for column, quantity in enumerate(network.estimator.specification.parameters):
         for name, values in ((quantity.name, means), (f"{quantity.name}_sd", sds)):
             maps[name] = np.zeros(mask.shape, np.float32)
-            maps[name][mask] = values[:, column].numpy()
+            maps[name][mask] = values[:, column].cpu().numpy()
     return maps
 
 

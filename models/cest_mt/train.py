@@ -14,7 +14,8 @@ An interrupted run continues when started again.
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -22,25 +23,28 @@ from torch import Tensor
 
 from models.cest_mt import bundle
 from models.cest_mt.dictionary import GRIDS, build_dictionary, match
-from models.cest_mt.evaluation import Figures, draw_loss, draw_scatter, figures, table
+from models.cest_mt.evaluation import (
+    Figures,
+    draw_loss,
+    draw_scatter,
+    held_out_figures,
+    table,
+)
 from models.cest_mt.network import ParameterNetwork, SignalNetwork
+from models.cest_mt.preparation import EVALUATION_NOISE, Run, prepare
 from models.cest_mt.progress import progress_bar
-from models.cest_mt.specification import AMIDE_3T, BRAIN, MT_3T, SPECIFICATIONS
-from models.cest_mt.specification import NetworkSpecification as Specification
+from models.cest_mt.specification import SPECIFICATIONS
 from models.cest_mt.study import load_study, simulated_brain
 from models.cest_mt.study_training import train_on_study
 from models.cest_mt.training import (
-    NOISE_RANGE,
-    FingerprintBatches,
+    TrainingLog,
     TrainingSettings,
     signal_statistics,
     train_parameter_network,
     train_signal_network,
 )
-from models.cest_mt.training_set import VoxelSet, draw_values, simulated_set
+from models.cest_mt.training_set import VoxelSet
 
-_HELD_OUT_SEED = 10_000
-_NOISE = 0.01
 _GOLDEN_VOXELS = 64
 
 
@@ -63,11 +67,36 @@ def main(arguments: list[str] | None = None) -> None:
         "--output", type=Path, default=Path("build/cest_mt"), help="folder for all that is made"
     )
     parser.add_argument("--voxels", type=int, default=400_000, help="simulated training voxels")
+    parser.add_argument(
+        "--fresh-every",
+        type=int,
+        default=0,
+        help="steps after which some training voxels are exchanged for new ones (0: never)",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--batch", type=int, help="voxels per step (1024; on a study 512)")
+    parser.add_argument(
+        "--physics-weight", type=float, help="see NetworkSpecification; by default what it says"
+    )
+    parser.add_argument(
+        "--begin-with", type=Path, help="folder with the bundle of the network to go on from"
+    )
+    parser.add_argument("--width", type=int, help="of the estimator; by default what it says")
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     parser.add_argument("--held-out", type=int, default=20_000, help="voxels to evaluate on")
     parser.add_argument(
         "--steps", type=int, help="steps of the estimator (8000; on a study 800, refining 200)"
     )
-    parser.add_argument("--signal-steps", type=int, default=8_000, help="steps of the surrogate")
+    parser.add_argument(
+        "--signal-steps",
+        type=int,
+        default=8_000,
+        help="steps of the surrogate (0: train none; physics then use the shipped one)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=0, help="of the estimator's training at most (0: any)"
+    )
+    parser.add_argument("--signal-seconds", type=float, default=0, help="of the surrogate's")
     parser.add_argument("--seed", type=int, default=1, help="of voxels, weights and noise")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument(
@@ -85,7 +114,13 @@ def main(arguments: list[str] | None = None) -> None:
         _learn_study(options)
     else:
         options.steps = options.steps or 8_000
-        _train_all(_prepare(SPECIFICATIONS[options.network], options))
+        options.batch = options.batch or 1024
+        specification = SPECIFICATIONS[options.network]
+        if options.physics_weight is not None:
+            specification = replace(specification, physics_weight=options.physics_weight)
+        if options.width is not None:
+            specification = replace(specification, width=options.width)
+        _train_all(prepare(specification, options))
 
 
 def _learn_study(options: argparse.Namespace) -> None:
@@ -94,13 +129,13 @@ def _learn_study(options: argparse.Namespace) -> None:
         output = options.output / options.study.stem
     else:
         shape = tuple(options.simulated_study)
-        study = simulated_brain(shape, _NOISE, options.seed)
+        study = simulated_brain(shape, EVALUATION_NOISE, options.seed, options.device)
         source = "--simulated-study " + " ".join(map(str, shape))
         output = options.output / "simulated_study"
     steps = options.steps or (200 if options.refine else 800)
     settings = TrainingSettings(
         steps=steps,
-        batch=512,
+        batch=options.batch or 512,
         learning_rate=5e-4 if options.refine else 1e-3,
         seed=options.seed,
         log_every=25,
@@ -109,62 +144,46 @@ def _learn_study(options: argparse.Namespace) -> None:
     output = output / ("refined" if options.refine else "fresh")
     command = f"python -m models.cest_mt.train {source} --steps {steps} --seed {options.seed}"
     reports = train_on_study(
-        study, output, settings, options.refine, command=command + " --refine" * options.refine
+        study,
+        output,
+        settings,
+        options.refine,
+        command=command + " --refine" * options.refine,
+        device=options.device,
     )
     text = f"{int(study.mask.sum())} voxels\n\n" + "\n\n".join(r.text() for r in reports) + "\n"
     (output / "figures.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-@dataclass
-class _Run:
-    """Everything that one training needs.
-
-    Attributes:
-        specification: of the network.
-        options: of the command line.
-        folder: for checkpoints, pictures and figures.
-        training: voxels to train on.
-        held_out: voxels to evaluate on.
-        batches: noisy batches of ``training``, noise of random level.
-        noisy: noisy batches of ``held_out``, 1 % noise.
-    """
-
-    specification: Specification
-    options: argparse.Namespace
-    folder: Path
-    training: VoxelSet
-    held_out: VoxelSet
-    batches: FingerprintBatches
-    noisy: FingerprintBatches
-
-
-def _prepare(specification: Specification, options: argparse.Namespace) -> _Run:
-    first_stage = _first_stage(specification, options.output)
-    folder = options.output / specification.name
-    folder.mkdir(parents=True, exist_ok=True)
-    cache = options.output / "simulated"
-    training, held_out = (
-        _simulated(specification, draw_values(specification, voxels, seed), cache)
-        for voxels, seed in (
-            (options.voxels, options.seed),
-            (options.held_out, options.seed + _HELD_OUT_SEED),
-        )
-    )
-    return _Run(
-        specification,
-        options,
-        folder,
-        training,
-        held_out,
-        _batches(specification, training, first_stage, cache, NOISE_RANGE),
-        _batches(specification, held_out, first_stage, cache, (_NOISE, _NOISE)),
-    )
-
-
-def _train_estimator(run: _Run, settings: TrainingSettings) -> ParameterNetwork:
+def _train_surrogate(run: Run, settings: TrainingSettings) -> tuple[SignalNetwork, TrainingLog]:
     torch.manual_seed(settings.seed)
-    network = ParameterNetwork(run.specification, *signal_statistics(run.training.signal, True))
+    network = SignalNetwork(run.specification, *signal_statistics(run.training.signal, False))
+    network.to(run.options.device)
+    with progress_bar(f"{run.specification.name} signal surrogate", settings.steps) as progress:
+        log = train_signal_network(
+            network,
+            run.training,
+            settings,
+            run.folder / "signal.checkpoint",
+            progress,
+            run.exchange,
+        )
+    draw_loss(log, run.folder / "signal_loss.png", "mean square error / variance")
+    torch.save(network.state_dict(), run.folder / "signal.pt")
+    return network, log
+
+
+def _train_estimator(
+    run: Run, settings: TrainingSettings, surrogate: SignalNetwork | None, steps_before: int
+) -> tuple[ParameterNetwork, TrainingLog]:
+    torch.manual_seed(settings.seed)
+    if run.options.begin_with is None:
+        statistics = signal_statistics(run.training.signal, True)
+        network = ParameterNetwork(run.specification, *statistics)
+    else:
+        network = bundle.load_parameter_network(run.specification, run.options.begin_with)
+    network.to(run.options.device)
     with progress_bar(f"{run.specification.name} estimator", settings.steps) as progress:
         log = train_parameter_network(
             network,
@@ -173,61 +192,68 @@ def _train_estimator(run: _Run, settings: TrainingSettings) -> ParameterNetwork:
             settings,
             run.folder / "estimator.checkpoint",
             progress,
+            surrogate if surrogate is None else surrogate.requires_grad_(requires_grad=False),
+            lambda step: run.exchange(steps_before + step),
         )
     draw_loss(log, run.folder / "estimator_loss.png", "negative log-likelihood")
     torch.save(network.state_dict(), run.folder / "estimator.pt")
-    return network
+    return network, log
 
 
-def _train_surrogate(run: _Run, settings: TrainingSettings) -> SignalNetwork:
-    torch.manual_seed(settings.seed)
-    network = SignalNetwork(run.specification, *signal_statistics(run.training.signal, False))
-    with progress_bar(f"{run.specification.name} signal surrogate", settings.steps) as progress:
-        log = train_signal_network(
-            network, run.training, settings, run.folder / "signal.checkpoint", progress
-        )
-    draw_loss(log, run.folder / "signal_loss.png", "mean square error / variance")
-    return network
-
-
-def _train_all(run: _Run) -> None:
+def _train_all(run: Run) -> None:
     """Trains both networks, evaluates them on the held-out voxels and writes the bundles."""
     specification, options = run.specification, run.options
-    settings = TrainingSettings(steps=options.steps, seed=options.seed)
-    signal_settings = TrainingSettings(
-        steps=options.signal_steps, seed=options.seed, weight_decay=0.0
+    settings = TrainingSettings(
+        steps=options.steps,
+        batch=options.batch,
+        learning_rate=options.rate,
+        seed=options.seed,
+        seconds=options.seconds,
     )
-    estimator = _train_estimator(run, settings)
-    surrogate = _train_surrogate(run, signal_settings)
+    signal_settings = replace(
+        settings, steps=options.signal_steps, weight_decay=0.0, seconds=options.signal_seconds
+    )
+    trained, signal_log = None, TrainingLog()
+    if options.signal_steps:
+        trained, signal_log = _train_surrogate(run, signal_settings)
+    surrogate = trained
+    if surrogate is None and specification.physics_weight:
+        surrogate = bundle.load_signal_network(specification).to(options.device)
+    estimator, log = _train_estimator(run, settings, surrogate, signal_log.steps)
+    estimator.cpu()
 
     generator = torch.Generator().manual_seed(options.seed)
-    signal, conditions, _ = run.noisy(torch.arange(len(run.held_out)), generator)
+    signal, conditions, _, _ = run.noisy(torch.arange(len(run.held_out)), generator)
     with torch.no_grad():
         mean, sd = estimator.physical(signal, conditions)
-        difference = surrogate(run.held_out.values) - run.held_out.signal
     count = len(specification.parameters)
     mean, sd = mean[:, :count], sd[:, :count]
     truth = run.held_out.values[:, :count]
     draw_scatter(specification.parameters, truth, mean, sd, run.folder / "estimator_scatter.png")
     rows = _compare(run, signal, mean, sd)
-    surrogate_error = {
-        "rms": float(difference.square().mean().sqrt()),
-        "largest": float(difference.abs().max()),
-    }
-    report = (
-        f"{table(rows)}\n\nSurrogate of the signal: root mean square error "
-        f"{surrogate_error['rms']:.2e} M0, largest {surrogate_error['largest']:.2e} M0.\n"
-    )
+    report = table(rows) + "\n"
+    if trained is not None:
+        surrogate_error = _surrogate_error(trained.cpu(), run.held_out)
+        report += (
+            f"\nSurrogate of the signal: root mean square error {surrogate_error['rms']:.2e} M0, "
+            f"largest {surrogate_error['largest']:.2e} M0.\n"
+        )
     (run.folder / "figures.md").write_text(report, encoding="utf-8")
     print(report)
 
     history = {
         "command": f"python -m models.cest_mt.train {options.network} --voxels {options.voxels} "
-        f"--steps {options.steps} --signal-steps {options.signal_steps} --seed {options.seed} "
-        f"--threads {options.threads}",
+        f"--steps {log.steps} --signal-steps {signal_log.steps} --batch {options.batch} "
+        f"--rate {options.rate:g} --fresh-every {options.fresh_every} --seed {options.seed} "
+        f"--physics-weight {specification.physics_weight:g} --width {specification.width} "
+        f"--device {options.device}" + " --begin-with FOLDER" * (options.begin_with is not None),
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else "CPU",
         "seed": options.seed,
         "voxels": options.voxels,
     }
+    if options.begin_with is not None:
+        before = options.begin_with / specification.name / "metadata.json"
+        history["begun_with"] = json.loads(before.read_text(encoding="utf-8"))["training"]
     estimator_bundle = bundle.parameter_bundle(
         estimator,
         signal[:_GOLDEN_VOXELS],
@@ -235,91 +261,45 @@ def _train_all(run: _Run) -> None:
         history
         | {
             "settings": asdict(settings),
+            "physics_weight": specification.physics_weight,
             "noise": "Gaussian, 0.3 to 3 % of the voxel's largest image",
             "held_out_at_1_percent_noise": [
                 {"estimate": label, **asdict(row)} for label, row in rows
             ],
         },
     )
-    surrogate_bundle = bundle.signal_bundle(
-        surrogate,
-        run.held_out.values[:_GOLDEN_VOXELS],
-        history | {"settings": asdict(signal_settings), "held_out_error": surrogate_error},
-    )
-    for content in (estimator_bundle, surrogate_bundle):
+    bundles = [estimator_bundle]
+    if trained is not None:
+        details = {"settings": asdict(signal_settings), "held_out_error": surrogate_error}
+        golden = run.held_out.values[:_GOLDEN_VOXELS]
+        bundles.append(bundle.signal_bundle(trained, golden, history | details))
+    for content in bundles:
         for parent in (run.folder, bundle.NETWORKS) if options.install else (run.folder,):
             bundle.save(content, parent / content["metadata"]["name"])
 
 
-def _simulated(specification: Specification, values: Tensor, cache: Path) -> VoxelSet:
-    with progress_bar(
-        f"simulating {len(values)} voxels of {specification.protocol}", 100
-    ) as progress:
-        return simulated_set(
-            specification, values, cache, lambda share: progress(round(100 * share), share)
-        )
+def _surrogate_error(surrogate: SignalNetwork, voxels: VoxelSet) -> dict[str, float]:
+    with torch.no_grad():
+        difference = surrogate(voxels.values) - voxels.signal
+    return {
+        "rms": float(difference.square().mean().sqrt()),
+        "largest": float(difference.abs().max()),
+    }
 
 
-def _first_stage(specification: Specification, output: Path) -> ParameterNetwork | None:
-    """The trained semisolid network, for the amide stage only."""
-    if specification is not AMIDE_3T:
-        return None
-    weights = output / MT_3T.name / "estimator.pt"
-    if not weights.exists():
-        raise SystemExit(f"{weights} is missing: train {MT_3T.name} first, the amide needs it")
-    network = ParameterNetwork(MT_3T)
-    network.load_state_dict(torch.load(weights, weights_only=True))
-    return network.eval()
-
-
-def _batches(
-    specification: Specification,
-    voxels: VoxelSet,
-    first_stage: ParameterNetwork | None,
-    cache: Path,
-    noise_range: tuple[float, float],
-) -> FingerprintBatches:
-    """Noisy batches of the voxels, with the same voxels in the first stage's protocol."""
-    if first_stage is None:
-        return FingerprintBatches(voxels, specification, noise_range=noise_range)
-    names = [quantity.name for quantity in specification.varied]
-    columns = [names.index(quantity.name) for quantity in MT_3T.varied]
-    first = _simulated(MT_3T, voxels.values[:, columns].contiguous(), cache)
-    return FingerprintBatches(voxels, specification, (first_stage, first.signal), noise_range)
-
-
-def _compare(run: _Run, signal: Tensor, mean: Tensor, sd: Tensor) -> list[tuple[str, Figures]]:
-    """Figures of the network and of dictionary matching, over the prior and over brain tissue."""
-    specification, held_out = run.specification, run.held_out
-    names = [quantity.name for quantity in specification.varied]
-    brain = torch.ones(len(held_out), dtype=torch.bool)
-    for column, name in enumerate(names):
-        low, high = BRAIN[name]
-        values = held_out.values[:, column]
-        brain &= (values >= low) & (values <= high)
-    groups = {"all voxels": torch.ones_like(brain)}
-    if not specification.nuisances:
-        groups["brain tissue"] = brain
+def _compare(run: Run, signal: Tensor, mean: Tensor, sd: Tensor) -> list[tuple[str, Figures]]:
+    """Figures of the network and of dictionary matching on the held-out voxels."""
+    specification, values = run.specification, run.held_out.values
     estimates: list[tuple[str, Tensor, Tensor | None]] = [("network", mean, sd)]
     if not run.options.no_dictionary:
+        names = [quantity.name for quantity in specification.varied]
         known = [quantity.name for quantity in specification.conditions]
-        dictionary = build_dictionary(specification, GRIDS[specification.name], known)
-        told = {name: held_out.values[:, names.index(name)] for name in known}
-        estimates.append(("dictionary", match(dictionary, signal, told).values, None))
-    return [
-        (
-            f"{label}, {group}",
-            figures(
-                quantity,
-                held_out.values[chosen, column],
-                estimate[chosen, column],
-                None if spread is None else spread[chosen, column],
-            ),
-        )
-        for group, chosen in groups.items()
-        for label, estimate, spread in estimates
-        for column, quantity in enumerate(specification.parameters)
-    ]
+        device = run.options.device
+        dictionary = build_dictionary(specification, GRIDS[specification.name], known, device)
+        told = {name: values[:, names.index(name)].to(device) for name in known}
+        matched = match(dictionary, signal.to(device), told)
+        estimates.append(("dictionary", matched.values.cpu(), None))
+    return held_out_figures(specification, values, estimates)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,8 @@ NOISE_RANGE = (0.003, 0.03)
 """Standard deviation of the noise in training, as a share of the voxel's largest image."""
 
 _CHECKPOINT_EVERY = 200
+_WARM_UP = 0.03
+"""Share of the training over which the learning rate rises."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,15 @@ class TrainingSettings:
     """How a network is trained.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimiser steps at most.
         batch: voxels per step.
-        learning_rate: at the start; falls to zero along a half cosine.
+        learning_rate: after the first steps; falls to zero along a half cosine.
         weight_decay: of AdamW.
         seed: of the initial weights, the order of voxels and the noise.
         log_every: steps over which the loss is averaged for the log.
         patience: log entries without a new lowest loss after which training stops; 0 for never.
+        seconds: wall time at most, within which the learning rate falls to zero; 0 for any. How
+            many steps that are depends on the machine: the log tells.
     """
 
     steps: int = 8_000
@@ -41,6 +47,14 @@ class TrainingSettings:
     seed: int = 1
     log_every: int = 100
     patience: int = 0
+    seconds: float = 0.0
+
+    def rate(self, share: float) -> float:
+        """Learning rate when a share of the training is done."""
+        if share < _WARM_UP:
+            return self.learning_rate * (0.04 + 0.96 * share / _WARM_UP)
+        done = (share - _WARM_UP) / (1 - _WARM_UP)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 @dataclass
@@ -48,6 +62,11 @@ class TrainingLog:
     """Loss over the run: (step, loss averaged since the entry before)."""
 
     entries: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Number of the last step that is logged."""
+        return self.entries[-1][0] if self.entries else 0
 
     def stagnant(self, patience: int) -> bool:
         """Whether none of the last ``patience`` entries is lower than the best before them."""
@@ -68,8 +87,24 @@ def add_noise(signal: Tensor, level: Tensor, generator: torch.Generator) -> Tens
     Returns:
         (voxels, images).
     """
-    noise = torch.randn(signal.shape, generator=generator)
+    noise = torch.randn(signal.shape, generator=generator, device=signal.device)
     return signal + noise * level * signal.amax(dim=1, keepdim=True)
+
+
+class NoisyBatch(NamedTuple):
+    """Noisy measurements of some voxels.
+
+    Attributes:
+        signal: (voxels, images).
+        conditions: (voxels, conditions) in physical units.
+        target: (voxels, estimated) true values in units of their ranges.
+        level: (voxels, 1) standard deviation of the noise as a share of the largest image.
+    """
+
+    signal: Tensor
+    conditions: Tensor
+    target: Tensor
+    level: Tensor
 
 
 class FingerprintBatches:
@@ -98,14 +133,15 @@ class FingerprintBatches:
         self._noise_range = noise_range
         estimated = specification.estimated
         self._estimated = len(estimated)
-        self._lower = torch.tensor([quantity.lower for quantity in estimated])
-        self._span = torch.tensor([quantity.span for quantity in estimated])
+        self._lower = voxels.values.new_tensor([quantity.lower for quantity in estimated])
+        self._span = voxels.values.new_tensor([quantity.span for quantity in estimated])
         self._names = [quantity.name for quantity in specification.conditions]
 
-    def __call__(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Gives signal, conditions and targets (in units of their ranges) of the voxels."""
+    def __call__(self, rows: Tensor, generator: torch.Generator) -> NoisyBatch:
+        """Gives noisy measurements of the voxels (rows)."""
         low, high = self._noise_range
-        level = low * (high / low) ** torch.rand((len(rows), 1), generator=generator)
+        drawn = torch.rand((len(rows), 1), generator=generator, device=rows.device)
+        level = low * (high / low) ** drawn
         signal = add_noise(self._voxels.signal[rows], level, generator)
         values = self._voxels.values[rows]
         target = (values[:, : self._estimated] - self._lower) / self._span
@@ -117,7 +153,7 @@ class FingerprintBatches:
                 estimate, _ = network.physical(noisy, self._columns(conditions, network))
             for column, quantity in enumerate(network.specification.estimated):
                 conditions[:, self._names.index(quantity.name)] = estimate[:, column]
-        return signal, conditions, target
+        return NoisyBatch(signal, conditions, target, level)
 
     def _columns(self, conditions: Tensor, network: ParameterNetwork) -> Tensor:
         wanted = [q.name for q in network.specification.conditions]
@@ -143,15 +179,55 @@ def train_parameter_network(
     settings: TrainingSettings,
     checkpoint: Path | None = None,
     progress: Callable[[int, float], None] = lambda step, loss: None,
+    surrogate: SignalNetwork | None = None,
+    refresh: Callable[[int], None] = lambda step: None,
 ) -> TrainingLog:
-    """Trains an estimator in place; see :func:`optimise` for resuming."""
+    """Trains an estimator in place; see :func:`optimise` for resuming.
+
+    Args:
+        network: the estimator.
+        batches: make noisy measurements.
+        voxels: how many there are to choose from.
+        settings: of the optimiser.
+        checkpoint: where the state is kept.
+        progress: told the step and the loss.
+        surrogate: the trained surrogate of the simulator. In the second half of the training
+            the estimate must also explain its own noisy signal, with the specification's
+            ``physics_weight``; not needed where that is 0.
+        refresh: told each step before it is done.
+    """
+    weight = network.specification.physics_weight
 
     def loss(rows: Tensor, generator: torch.Generator, share: float) -> Tensor:
-        signal, conditions, target = batches(rows, generator)
-        mean, sd = network(signal, conditions)
-        return likelihood_loss(mean, sd, target, beta=max(0.0, 1.0 - 2.0 * share))
+        batch = batches(rows, generator)
+        mean, sd = network(batch.signal, batch.conditions)
+        value = likelihood_loss(mean, sd, batch.target, beta=max(0.0, 1.0 - 2.0 * share))
+        if surrogate is None or weight == 0 or share < 0.5:
+            return value
+        return value + weight * misfit(surrogate, mean, batch)
 
-    return optimise(network, loss, voxels, settings, checkpoint, progress)
+    return optimise(network, loss, voxels, settings, checkpoint, progress, refresh)
+
+
+def misfit(surrogate: SignalNetwork, mean: Tensor, batch: NoisyBatch) -> Tensor:
+    """Half the squared residual of the signal over the variance of its noise, per parameter.
+
+    In these units it weighs as much as the Gaussian likelihood of the parameters: its minimum
+    alone is the least-squares estimate.
+
+    Args:
+        surrogate: gives signals of the estimates; is not trained.
+        mean: (voxels, estimated) in units of the ranges.
+        batch: what was measured.
+    """
+    estimated = surrogate.specification.estimated
+    lower = mean.new_tensor([quantity.lower for quantity in estimated])
+    span = mean.new_tensor([quantity.span for quantity in estimated])
+    predicted = surrogate(torch.cat([lower + span * mean, batch.conditions], dim=1))
+    difference = normalise_signal(predicted) - normalise_signal(batch.signal)
+    norm = batch.signal.square().sum(dim=1, keepdim=True).sqrt()
+    noise = batch.level * batch.signal.amax(dim=1, keepdim=True) / norm
+    return 0.5 * (difference / noise).square().sum(dim=1).mean() / len(estimated)
 
 
 def train_signal_network(
@@ -160,6 +236,7 @@ def train_signal_network(
     settings: TrainingSettings,
     checkpoint: Path | None = None,
     progress: Callable[[int, float], None] = lambda step, loss: None,
+    refresh: Callable[[int], None] = lambda step: None,
 ) -> TrainingLog:
     """Trains the simulator's surrogate in place by least squares; see :func:`optimise`."""
 
@@ -167,7 +244,7 @@ def train_signal_network(
         difference = network(voxels.values[rows]) - voxels.signal[rows]
         return (difference / network.signal_sd).square().mean()
 
-    return optimise(network, loss, len(voxels), settings, checkpoint, progress)
+    return optimise(network, loss, len(voxels), settings, checkpoint, progress, refresh)
 
 
 def optimise(
@@ -177,11 +254,12 @@ def optimise(
     settings: TrainingSettings,
     checkpoint: Path | None = None,
     progress: Callable[[int, float], None] = lambda step, loss: None,
+    refresh: Callable[[int], None] = lambda step: None,
 ) -> TrainingLog:
     """Trains in place with AdamW and a cosine schedule over random batches.
 
     Args:
-        network: all its parameters are trained.
+        network: all its parameters are trained, on the device where they are.
         loss_of: gives the loss of the voxels (rows), with a source of randomness and the share
             of the training that is done.
         voxels: how many there are to choose from.
@@ -189,6 +267,7 @@ def optimise(
         checkpoint: where the state is kept. The run continues from there with the same random
             numbers, so that it ends with the same weights as an uninterrupted run.
         progress: told the step and the loss at each entry of the log.
+        refresh: told each step before it is done, to exchange voxels.
 
     Returns:
         The log.
@@ -196,39 +275,48 @@ def optimise(
     Raises:
         ValueError: the checkpoint is of a run with other settings.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
+    parameters = list(network.parameters())
+    device = parameters[0].device
+    generator = torch.Generator(device).manual_seed(settings.seed)
     optimiser = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=0.03
+        parameters, settings.learning_rate, weight_decay=settings.weight_decay
     )
     log = TrainingLog()
-    first = _resume(checkpoint, settings, network, optimiser, schedule, generator, log)
-    running: list[float] = []
+    first, spent = _resume(checkpoint, settings, network, optimiser, generator, log)
+    began = time.monotonic() - spent
+    running = torch.zeros((), device=device)
+    averaged = 0
     network.train()
     for step in range(first, settings.steps):
-        rows = torch.randint(voxels, (settings.batch,), generator=generator)
-        value = loss_of(rows, generator, step / settings.steps)
+        share = step / settings.steps
+        if settings.seconds > 0:
+            share = max(share, (time.monotonic() - began) / settings.seconds)
+            if share >= 1:
+                break
+        refresh(step)
+        for group in optimiser.param_groups:
+            group["lr"] = settings.rate(share)
+        rows = torch.randint(voxels, (settings.batch,), generator=generator, device=device)
+        value = loss_of(rows, generator, share)
         optimiser.zero_grad(set_to_none=True)
         value.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-        schedule.step()
-        running.append(float(value.detach()))
+        running += value.detach()
+        averaged += 1
         if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
-            log.entries.append((step + 1, sum(running) / len(running)))
+            log.entries.append((step + 1, float(running) / averaged))
             progress(step + 1, log.entries[-1][1])
-            running.clear()
+            running, averaged = torch.zeros_like(running), 0
             if log.stagnant(settings.patience):
                 break
         if checkpoint is not None and (step + 1) % _CHECKPOINT_EVERY == 0:
             state = {
                 "settings": settings.__dict__,
                 "step": step + 1,
+                "seconds": time.monotonic() - began,
                 "network": network.state_dict(),
                 "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
                 "generator": generator.get_state(),
                 "log": log.entries,
             }
@@ -244,14 +332,13 @@ def _resume(
     settings: TrainingSettings,
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
     generator: torch.Generator,
     log: TrainingLog,
-) -> int:
-    """Restores everything from the checkpoint and gives the next step, 0 where none fits."""
+) -> tuple[int, float]:
+    """Restores everything from the checkpoint; gives the next step and the seconds spent."""
     if checkpoint is None or not checkpoint.exists():
-        return 0
-    state: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+        return 0, 0.0
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     if state["settings"] != settings.__dict__:
         raise ValueError(
             f"{checkpoint} is of a run with other settings ({state['settings']}): give the same "
@@ -259,10 +346,9 @@ def _resume(
         )
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
-    schedule.load_state_dict(state["schedule"])
     generator.set_state(state["generator"])
     log.entries = [tuple(entry) for entry in state["log"]]
-    return int(state["step"])
+    return int(state["step"]), float(state["seconds"])
 
 
 def signal_statistics(signal: Tensor, normalised: bool) -> tuple[Tensor, Tensor]:

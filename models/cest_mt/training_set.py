@@ -36,7 +36,8 @@ _TISSUE = {
 """Half of the voxels with maps have values that were reported for brain at 3 T, and more:
 the means of the literature lie well inside (doi 10.1038/s42005-025-02063-8)."""
 
-_TILE = 4096
+_TILE_CPU = 4096
+_TILE_GPU = 2**16
 
 _PHYSICS = (
     *("training_set", "signal", "evolution", "generator", "spin_lock", "propagator", "cycles"),
@@ -60,6 +61,10 @@ class VoxelSet:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def to(self, device: torch.device | str) -> VoxelSet:
+        """The same voxels on another device."""
+        return VoxelSet(self.values.to(device), self.signal.to(device))
 
 
 def draw_values(specification: NetworkSpecification, voxels: int, seed: int) -> Tensor:
@@ -157,7 +162,7 @@ def simulate_values(
     values: Tensor,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Tensor:
-    """Simulates the noise-free signals of voxels, tile by tile in float32.
+    """Simulates the noise-free signals of voxels, tile by tile in float32, where they lie.
 
     Args:
         specification: says what the columns are and which schedule is played.
@@ -169,16 +174,17 @@ def simulate_values(
     """
     schedule = sampled_before_excitation(load_schedule(specification.protocol))
     names = [quantity.name for quantity in specification.varied]
-    signal = torch.empty(len(values), specification.images)
-    for start in range(0, len(values), _TILE):
-        tile = values[start : start + _TILE]
+    signal = values.new_empty(len(values), specification.images)
+    size = _TILE_GPU if values.is_cuda else _TILE_CPU
+    for start in range(0, len(values), size):
+        tile = values[start : start + size]
         shift = tile[:, names.index("b0_shift")] if "b0_shift" in names else 0.0
         scale = tile[:, names.index("b1_scale")] if "b1_scale" in names else 1.0
         with torch.no_grad():
-            signal[start : start + _TILE] = simulate(
+            signal[start : start + size] = simulate(
                 schedule, pools_of(specification, tile), b0_shift_ppm=shift, b1_scale=scale
             )
-        progress(min(1.0, (start + _TILE) / len(values)))
+        progress(min(1.0, (start + size) / len(values)))
     return signal
 
 
@@ -187,6 +193,7 @@ def simulated_set(
     values: Tensor,
     cache: Path | None = None,
     progress: Callable[[float], None] = lambda done: None,
+    device: torch.device | str = "cpu",
 ) -> VoxelSet:
     """Simulates voxels, or reads them where the same were simulated before.
 
@@ -195,16 +202,17 @@ def simulated_set(
         values: (voxels, varied) as :func:`draw_values` gives them.
         cache: folder for simulated sets, or None to keep none.
         progress: told the share that is done.
+        device: where they are simulated.
 
     Returns:
-        The voxels.
+        The voxels, on the CPU.
     """
     file = None
     if cache is not None:
         file = cache / f"{specification.name}-{_fingerprint(specification, values)}.npy"
         if file.exists():
             return VoxelSet(values, torch.from_numpy(np.load(file)))
-    drawn = VoxelSet(values, simulate_values(specification, values, progress))
+    drawn = VoxelSet(values, simulate_values(specification, values.to(device), progress).cpu())
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part.npy")

@@ -1,11 +1,13 @@
 """Training: what is drawn, that it resumes exactly, and that one command does it all."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from models.cest_mt.bundle import load_signal_network
 from models.cest_mt.dictionary import build_dictionary, match
 from models.cest_mt.network import ParameterNetwork
 from models.cest_mt.residual import relative_residual
@@ -13,9 +15,12 @@ from models.cest_mt.specification import LARGININE_3T, MT_3T, SPECIFICATIONS
 from models.cest_mt.train import main
 from models.cest_mt.training import (
     FingerprintBatches,
+    NoisyBatch,
     TrainingSettings,
     add_noise,
     likelihood_loss,
+    misfit,
+    signal_statistics,
     train_parameter_network,
 )
 from models.cest_mt.training_set import VoxelSet, draw_values, simulate_values, simulated_set
@@ -171,3 +176,52 @@ def test_residual_is_the_sine_of_the_angle_between_signals():
 def test_residual_refuses_signals_of_different_shape():
     with pytest.raises(ValueError, match="differ"):
         relative_residual(np.ones((2, 3)), np.ones((2, 4)))
+
+
+def test_the_misfit_is_least_for_what_explains_the_signal():
+    values = draw_values(LARGININE_3T, 64, 3)
+    surrogate = load_signal_network(LARGININE_3T)
+    with torch.no_grad():
+        signal = 50 * surrogate(values)
+    lower = torch.tensor([q.lower for q in LARGININE_3T.estimated])
+    span = torch.tensor([q.span for q in LARGININE_3T.estimated])
+    truth = (values - lower) / span
+    batch = NoisyBatch(signal, values[:, :0], truth, torch.full((64, 1), 0.01))
+    assert float(misfit(surrogate, truth, batch).detach()) == pytest.approx(0, abs=1e-4)
+    moved = (truth + 0.05 * torch.tensor([1.0, 0, 0, 0])).clamp(0, 1)
+    assert float(misfit(surrogate, moved, batch).detach()) > 0.1
+
+
+def test_training_with_the_physics_leaves_a_smaller_residual():
+    values = draw_values(LARGININE_3T, 512, 1)
+    voxels = VoxelSet(values, simulate_values(LARGININE_3T, values))
+    surrogate = load_signal_network(LARGININE_3T).requires_grad_(requires_grad=False)
+    settings = TrainingSettings(steps=120, batch=128, log_every=10)
+    misfits = []
+    for weight in (0.0, 10.0):
+        specification = replace(LARGININE_3T, physics_weight=weight, width=64)
+        torch.manual_seed(0)
+        network = ParameterNetwork(specification, *signal_statistics(voxels.signal, True))
+        batches = FingerprintBatches(voxels, specification)
+        train_parameter_network(network, batches, 512, settings, surrogate=surrogate)
+        batch = batches(torch.arange(512), torch.Generator().manual_seed(5))
+        with torch.no_grad():
+            misfits.append(
+                float(misfit(surrogate, network(batch.signal, batch.conditions)[0], batch))
+            )
+    assert misfits[1] < 0.9 * misfits[0]
+
+
+def test_a_training_ends_in_its_time():
+    voxels = VoxelSet(draw_values(MT_3T, 256, 1), torch.rand(256, 31))
+    settings = TrainingSettings(steps=10**9, batch=8, log_every=1, seconds=1.0)
+    network = ParameterNetwork(replace(MT_3T, width=8))
+    log = train_parameter_network(network, FingerprintBatches(voxels, MT_3T), 256, settings)
+    assert 0 < log.steps < 10**9
+
+
+def test_the_learning_rate_rises_then_falls_to_zero():
+    settings = TrainingSettings(learning_rate=1.0)
+    assert settings.rate(0) < 0.1
+    assert settings.rate(0.03) == pytest.approx(1.0)
+    assert settings.rate(1.0) == pytest.approx(0.0, abs=1e-9)
