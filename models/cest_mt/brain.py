@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from models.cest_mt.bundle import NETWORKS
-from models.cest_mt.dictionary import GRIDS, build_dictionary, match
+from models.cest_mt.dictionary import GRIDS, build_dictionary, levels_in_use, match
 from models.cest_mt.evaluation import Figures, figures, table
 from models.cest_mt.specification import AMIDE_3T, MT_3T, Range
 from models.cest_mt.study import MAPS, Study, TissueValues, simulated_study
@@ -95,10 +95,14 @@ def by_dictionaries(studies: list[Study], device: str) -> list[Found]:
     for specification in (MT_3T, AMIDE_3T):
         known = [quantity.name for quantity in specification.conditions]
         names = [quantity.name for quantity in specification.varied]
-        dictionary = build_dictionary(specification, GRIDS[specification.name], known, device)
+        voxels_of = []
         for study, one in zip(studies, found, strict=True):
             maps = {name: _placed(values, study.mask) for name, values in one.values.items()}
-            voxels = study.voxels(specification, maps).to(device)
+            voxels_of.append(study.voxels(specification, maps).to(device))
+        everywhere = torch.cat([voxels.conditions for voxels in voxels_of])
+        grid = levels_in_use(GRIDS[specification.name], dict(zip(known, everywhere.T, strict=True)))
+        dictionary = build_dictionary(specification, grid, known, device)
+        for voxels, one in zip(voxels_of, found, strict=True):
             told = dict(zip(known, voxels.conditions.T, strict=True))
             matched = match(dictionary, voxels.signal, told).values.cpu()
             for quantity in specification.parameters:

@@ -132,6 +132,11 @@ class ParameterNetwork(nn.Module):
     def answer(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Gives what :meth:`forward` gives, from the last hidden layer."""
         location, spread = self.layers[-1](hidden).chunk(2, dim=1)
+        return self.distribution(location, spread)
+
+    @staticmethod
+    def distribution(location: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation from the two halves of the last layer's output."""
         mean = torch.sigmoid(location)
         # sqrt(m (1 - m)) written so that its gradient stays finite at both bounds.
         largest_sd = torch.exp(

@@ -77,7 +77,7 @@ class NetworkSpecification:
     semisolid: FixedPool | None = None
     nuisances: tuple[Range, ...] = ()
     references: tuple[str, ...] = ()
-    width: int = 256
+    width: int = 160
     signal_width: int = 256
     depth: int = 3
     physics_weight: float = 0.0

@@ -30,12 +30,14 @@ class Study:
         maps: T1 and T2 in ms, B0 shift in ppm, B1 scale, each (...).
         mask: (...) voxels to analyse.
         truth: true parameters where the study was simulated, each (...); else empty.
+        left_out: number of voxels that were to be analysed and cannot be.
     """
 
     signals: Mapping[str, np.ndarray]
     maps: Mapping[str, np.ndarray]
     mask: np.ndarray
     truth: Mapping[str, np.ndarray]
+    left_out: int = 0
 
     def voxels(
         self, specification: NetworkSpecification, estimates: Mapping[str, np.ndarray]
@@ -64,7 +66,8 @@ def load_study(file: Path) -> Study:
 
     Returns:
         The study; without a mask, the voxels with signal in the M0 image. Voxels with a value
-        that is not finite or not positive where it must be are left out.
+        that is not finite, with a negative signal, or without a positive M0, T1 or T2 are left
+        out and counted.
 
     Raises:
         ValueError: an array is missing or has another shape, or relaxation times look like
@@ -91,16 +94,20 @@ def load_study(file: Path) -> Study:
     mask = reference > _LEAST_SIGNAL * np.nanpercentile(reference, 99)
     if "mask" in content:
         mask = content["mask"].astype(bool)
+    wanted = int(np.count_nonzero(mask))
     for values in (*signals.values(), *(content[name][..., None] for name in MAPS)):
         mask = mask & np.isfinite(values).all(axis=-1)
     for values in (content["t1"], content["t2"], *(signal[..., 0] for signal in signals.values())):
         mask = mask & (values > 0)
+    for signal in signals.values():
+        mask = mask & (signal >= 0).all(axis=-1)
     if not mask.any():
         raise ValueError(f"{file} holds no voxel that can be analysed")
     for name in ("t1", "t2"):
         if np.median(content[name][mask]) < MT_3T.conditions[1].lower / 4:
             raise ValueError(f"{file}: {name} looks like seconds; give milliseconds")
-    return Study(signals, {name: content[name] for name in MAPS}, mask, {})
+    left_out = wanted - int(np.count_nonzero(mask))
+    return Study(signals, {name: content[name] for name in MAPS}, mask, {}, left_out)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ An interrupted run continues when started again.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -39,6 +38,7 @@ from models.cest_mt.study_training import train_on_study
 from models.cest_mt.training import (
     TrainingLog,
     TrainingSettings,
+    settle_deviations,
     signal_statistics,
     train_parameter_network,
     train_signal_network,
@@ -77,9 +77,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, help="voxels per step (1024; on a study 512)")
     parser.add_argument(
         "--physics-weight", type=float, help="see NetworkSpecification; by default what it says"
-    )
-    parser.add_argument(
-        "--begin-with", type=Path, help="folder with the bundle of the network to go on from"
     )
     parser.add_argument("--width", type=int, help="of the estimator; by default what it says")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
@@ -151,7 +148,11 @@ def _learn_study(options: argparse.Namespace) -> None:
         command=command + " --refine" * options.refine,
         device=options.device,
     )
-    text = f"{int(study.mask.sum())} voxels\n\n" + "\n\n".join(r.text() for r in reports) + "\n"
+    text = (
+        f"{int(study.mask.sum())} voxels; {study.left_out} more left out (a value that is not "
+        "finite, a negative signal, or no M0, T1 or T2)\n\n"
+    )
+    text += "\n\n".join(r.text() for r in reports) + "\n"
     (output / "figures.md").write_text(text, encoding="utf-8")
     print(text)
 
@@ -178,11 +179,7 @@ def _train_estimator(
     run: Run, settings: TrainingSettings, surrogate: SignalNetwork | None, steps_before: int
 ) -> tuple[ParameterNetwork, TrainingLog]:
     torch.manual_seed(settings.seed)
-    if run.options.begin_with is None:
-        statistics = signal_statistics(run.training.signal, True)
-        network = ParameterNetwork(run.specification, *statistics)
-    else:
-        network = bundle.load_parameter_network(run.specification, run.options.begin_with)
+    network = ParameterNetwork(run.specification, *signal_statistics(run.training.signal, True))
     network.to(run.options.device)
     with progress_bar(f"{run.specification.name} estimator", settings.steps) as progress:
         log = train_parameter_network(
@@ -195,6 +192,9 @@ def _train_estimator(
             surrogate if surrogate is None else surrogate.requires_grad_(requires_grad=False),
             lambda step: run.exchange(steps_before + step),
         )
+    if run.specification.physics_weight:
+        settle = replace(settings, steps=max(1, settings.steps // 3), weight_decay=0.0)
+        settle_deviations(network, run.batches, len(run.training), settle)
     draw_loss(log, run.folder / "estimator_loss.png", "negative log-likelihood")
     torch.save(network.state_dict(), run.folder / "estimator.pt")
     return network, log
@@ -246,14 +246,11 @@ def _train_all(run: Run) -> None:
         f"--steps {log.steps} --signal-steps {signal_log.steps} --batch {options.batch} "
         f"--rate {options.rate:g} --fresh-every {options.fresh_every} --seed {options.seed} "
         f"--physics-weight {specification.physics_weight:g} --width {specification.width} "
-        f"--device {options.device}" + " --begin-with FOLDER" * (options.begin_with is not None),
+        f"--device {options.device}",
         "device": torch.cuda.get_device_name() if options.device == "cuda" else "CPU",
         "seed": options.seed,
         "voxels": options.voxels,
     }
-    if options.begin_with is not None:
-        before = options.begin_with / specification.name / "metadata.json"
-        history["begun_with"] = json.loads(before.read_text(encoding="utf-8"))["training"]
     estimator_bundle = bundle.parameter_bundle(
         estimator,
         signal[:_GOLDEN_VOXELS],

@@ -22,6 +22,8 @@ NOISE_RANGE = (0.003, 0.03)
 _CHECKPOINT_EVERY = 200
 _WARM_UP = 0.03
 """Share of the training over which the learning rate rises."""
+_MOMENTUM = (0.85, 0.95)
+_SECOND_MOMENTUM = 0.999
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,20 @@ class TrainingSettings:
     patience: int = 0
     seconds: float = 0.0
 
-    def rate(self, share: float) -> float:
-        """Learning rate when a share of the training is done."""
+    def pace(self, share: float) -> tuple[float, float]:
+        """Learning rate and first momentum when a share of the training is done.
+
+        One cycle (Smith and Topin 2017, arXiv 1708.07120): the rate rises from a 25th and falls
+        to zero, each along half a cosine; the momentum does the opposite.
+        """
         if share < _WARM_UP:
-            return self.learning_rate * (0.04 + 0.96 * share / _WARM_UP)
-        done = (share - _WARM_UP) / (1 - _WARM_UP)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+            height = 0.5 * (1 - math.cos(math.pi * share / _WARM_UP))
+            lowest = self.learning_rate / 25
+        else:
+            height = 0.5 * (1 + math.cos(math.pi * (share - _WARM_UP) / (1 - _WARM_UP)))
+            lowest = 0.0
+        rate = lowest + (self.learning_rate - lowest) * height
+        return rate, _MOMENTUM[1] + (_MOMENTUM[0] - _MOMENTUM[1]) * height
 
 
 @dataclass
@@ -209,6 +219,37 @@ def train_parameter_network(
     return optimise(network, loss, voxels, settings, checkpoint, progress, refresh)
 
 
+def settle_deviations(
+    network: ParameterNetwork,
+    batches: FingerprintBatches,
+    voxels: int,
+    settings: TrainingSettings,
+) -> TrainingLog:
+    """Trains in place what gives the standard deviations, all else being frozen.
+
+    Beside the physics the likelihood weighs so little that it does not bring the deviations to
+    where they belong: afterwards they are the errors that the frozen means have.
+    """
+    last = network.layers[-1]
+    assert isinstance(last, nn.Linear)
+    count = len(network.specification.estimated)
+    spread = nn.Linear(last.in_features, count).to(last.weight.device)
+    spread.load_state_dict({"weight": last.weight[count:], "bias": last.bias[count:]})
+
+    def loss(rows: Tensor, generator: torch.Generator, _share: float) -> Tensor:
+        batch = batches(rows, generator)
+        with torch.no_grad():
+            hidden = network.hidden(batch.signal, batch.conditions)
+            location = last(hidden)[:, :count]
+        mean, sd = network.distribution(location, spread(hidden))
+        return likelihood_loss(mean, sd, batch.target, beta=0.0)
+
+    log = optimise(spread, loss, voxels, settings)
+    with torch.no_grad():
+        last.weight[count:], last.bias[count:] = spread.weight, spread.bias
+    return log
+
+
 def misfit(surrogate: SignalNetwork, mean: Tensor, batch: NoisyBatch) -> Tensor:
     """Half the squared residual of the signal over the variance of its noise, per parameter.
 
@@ -294,8 +335,9 @@ def optimise(
             if share >= 1:
                 break
         refresh(step)
+        rate, momentum = settings.pace(share)
         for group in optimiser.param_groups:
-            group["lr"] = settings.rate(share)
+            group["lr"], group["betas"] = rate, (momentum, _SECOND_MOMENTUM)
         rows = torch.randint(voxels, (settings.batch,), generator=generator, device=device)
         value = loss_of(rows, generator, share)
         optimiser.zero_grad(set_to_none=True)

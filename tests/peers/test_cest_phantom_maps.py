@@ -4,8 +4,6 @@ Data and maps: github.com/momentum-laboratory/molecular-mrf (doi 10.1038/s41596-
 Nothing of it is used in training.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -16,6 +14,7 @@ from models.cest_mt.phantom import (
     estimate,
     load_phantom,
     report,
+    residual,
     vial_means,
 )
 from models.cest_mt.specification import LARGININE_3T
@@ -70,27 +69,12 @@ def test_our_simulator_gives_the_published_dot_products(phantom):
     np.testing.assert_allclose(dot_product, phantom.dot_product, atol=2e-6)
 
 
-def residual_of(phantom, fractions_and_rates, rows):
-    """Mean residual of maps in our simulator, with the T1 and T2 that suit them best."""
-    given = torch.as_tensor(fractions_and_rates, dtype=torch.float64)[rows]
-    relaxation_only = replace(
-        LARGININE_3T,
-        parameters=LARGININE_3T.nuisances,
-        nuisances=(),
-        conditions=LARGININE_3T.parameters,
-    )
-    fit = fit_voxels(relaxation_only, torch.from_numpy(phantom.signal)[rows], given, iterations=6)
-    return float(fit.residual.mean())
-
-
-def test_signal_residual_is_that_of_the_published_maps(phantom, found):
-    rows = slice(None, None, 12)
-    ours = residual_of(
-        phantom, np.stack([found[q.name] for q in LARGININE_3T.parameters], axis=1), rows
-    )
-    # Posterior means against the best of 273,790 entries for each voxel.
-    assert ours <= 1.02 * residual_of(phantom, phantom.matched[:, :2], rows)
-    assert ours <= residual_of(phantom, phantom.network, rows)
+def test_signal_residual_is_at_most_that_of_the_published_match(phantom, found):
+    """The published match is the best of 273,790 entries for each voxel."""
+    ours = np.stack([found[q.name] for q in LARGININE_3T.parameters], axis=1)
+    matched = residual(phantom, phantom.matched[:, :2])
+    assert residual(phantom, ours) <= matched
+    assert matched <= 100 * np.sqrt(1 - phantom.dot_product**2).mean()
 
 
 def test_least_squares_fit_leaves_less_than_the_published_match(phantom, found):
@@ -107,6 +91,8 @@ def test_least_squares_fit_leaves_less_than_the_published_match(phantom, found):
         assert nrmse <= 0.05
 
 
-def test_report_names_every_vial(phantom):
+@pytest.mark.slow
+def test_report_names_every_vial_and_the_residuals(phantom):
     text = report(phantom)
     assert all(f"| {vial} |" in text for vial in range(1, 8))
+    assert "| published network |" in text

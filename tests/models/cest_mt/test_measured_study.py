@@ -76,8 +76,21 @@ def test_voxels_that_cannot_be_analysed_are_left_out(brain, tmp_path):
     study = load_study(write(tmp_path / "s.npz", brain, t1=t1))
     assert not study.mask[first]
     assert study.mask.sum() == brain.mask.sum() - 1
+    assert study.left_out == 1
     without = load_study(write(tmp_path / "s.npz", brain, mask=None))
     assert np.array_equal(without.mask, brain.mask)
+
+
+@pytest.mark.parametrize(("image", "value"), [(0, 0.0), (4, -0.1), (7, np.nan)])
+def test_voxels_without_m0_or_with_impossible_signals_are_left_out_and_counted(
+    brain, tmp_path, image, value
+):
+    signal = brain.signals["mt_3t"].copy()
+    places = np.argwhere(brain.mask)[:3]
+    signal[(*places.T, image)] = value
+    study = load_study(write(tmp_path / "s.npz", brain, mt_signal=signal))
+    assert not study.mask[tuple(places.T)].any()
+    assert study.left_out == 3
 
 
 @pytest.mark.parametrize(

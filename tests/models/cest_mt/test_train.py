@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.cest_mt.bundle import load_signal_network
-from models.cest_mt.dictionary import build_dictionary, match
+from models.cest_mt.bundle import load_parameter_network, load_signal_network
+from models.cest_mt.dictionary import build_dictionary, levels_in_use, match
 from models.cest_mt.network import ParameterNetwork
 from models.cest_mt.residual import relative_residual
 from models.cest_mt.specification import LARGININE_3T, MT_3T, SPECIFICATIONS
@@ -20,6 +20,7 @@ from models.cest_mt.training import (
     add_noise,
     likelihood_loss,
     misfit,
+    settle_deviations,
     signal_statistics,
     train_parameter_network,
 )
@@ -178,6 +179,20 @@ def test_residual_refuses_signals_of_different_shape():
         relative_residual(np.ones((2, 3)), np.ones((2, 4)))
 
 
+def test_levels_that_no_voxel_needs_change_no_match():
+    generator = torch.Generator().manual_seed(1)
+    values = draw_values(MT_3T, 12, 3)
+    told = {"t1": 880 + 30 * torch.rand(12, generator=generator), "b1_scale": values[:, 5]}
+    signal = torch.rand(12, 31, generator=generator)
+    grid = levels_in_use(SMALL_GRID, told)
+    assert grid["t1"] == [900.0]
+    whole, used = (
+        match(build_dictionary(MT_3T, one, ["t1", "b1_scale"]), signal, told)
+        for one in (SMALL_GRID, grid)
+    )
+    assert torch.equal(whole.values, used.values)
+
+
 def test_the_misfit_is_least_for_what_explains_the_signal():
     values = draw_values(LARGININE_3T, 64, 3)
     surrogate = load_signal_network(LARGININE_3T)
@@ -220,8 +235,35 @@ def test_a_training_ends_in_its_time():
     assert 0 < log.steps < 10**9
 
 
-def test_the_learning_rate_rises_then_falls_to_zero():
-    settings = TrainingSettings(learning_rate=1.0)
-    assert settings.rate(0) < 0.1
-    assert settings.rate(0.03) == pytest.approx(1.0)
-    assert settings.rate(1.0) == pytest.approx(0.0, abs=1e-9)
+def test_the_pace_is_that_of_one_cycle():
+    settings = TrainingSettings(steps=1000, learning_rate=0.01)
+    optimiser = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=0.01)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01, total_steps=1000, pct_start=0.03)
+    for step in range(1000):
+        rate, momentum = settings.pace(step / 1000)
+        group = optimiser.param_groups[0]
+        # They reach the peak and the end one step earlier.
+        assert rate == pytest.approx(group["lr"], abs=0.06 * 0.01), step
+        assert momentum == pytest.approx(group["betas"][0], abs=0.006), step
+        if step < 999:
+            optimiser.step()
+            theirs.step()
+
+
+def test_settling_the_deviations_calibrates_them_and_leaves_the_means():
+    values = draw_values(LARGININE_3T, 2048, 1)
+    with torch.no_grad():
+        voxels = VoxelSet(values, load_signal_network(LARGININE_3T)(values))
+    network = load_parameter_network(LARGININE_3T)
+    with torch.no_grad():
+        network.layers[-1].bias[4:] -= 1.5  # far too sure
+    batches = FingerprintBatches(voxels, LARGININE_3T, noise_range=(0.01, 0.01))
+    batch = batches(torch.arange(2048), torch.Generator().manual_seed(9))
+    before, _ = network(batch.signal, batch.conditions)
+    settings = TrainingSettings(steps=200, batch=256, learning_rate=0.01, weight_decay=0.0)
+    settle_deviations(network, batches, 2048, settings)
+    after, sd = network(batch.signal, batch.conditions)
+    assert torch.equal(before, after)
+    inside = ((after - batch.target).abs() <= sd).double().mean(dim=0)
+    assert (inside[:2] > 0.6).all()
+    assert (inside[:2] < 0.76).all()
