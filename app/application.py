@@ -17,8 +17,8 @@ from app.steps import StepTimes
 from operators.inference.cest_mt_operator import CestMtOperator
 from operators.inference.diffusion_operator import DiffusionOperator
 from operators.inference.onnx_model import OnnxModel
-from operators.inference.superres_operator import SuperresOperator
 from operators.inference.study_segments_operator import StudySegmentsOperator
+from operators.inference.superres_operator import SuperresOperator
 from operators.ingest.acquisition_operator import AcquisitionOperator
 from operators.ingest.study_loader_operator import StudyLoaderOperator
 from operators.results.measurement_report_operator import MeasurementReportWriterOperator
