@@ -83,6 +83,7 @@ class KSpaceTruncation:
         window: high-resolution grid, two or three axes, and the part of it that images hold.
         low_shape: low-resolution grid over the same field of view.
         dtype: of the images.
+        device: of the images.
 
     Raises:
         ValueError: if the grids do not have the same number of axes or one of them grows.
@@ -93,6 +94,7 @@ class KSpaceTruncation:
         window: Window | tuple[int, ...],
         low_shape: tuple[int, ...],
         dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
     ) -> None:
         window = window if isinstance(window, Window) else whole(window)
         if len(window.full) != len(low_shape):
@@ -101,7 +103,7 @@ class KSpaceTruncation:
         self.matrices = [
             None
             if kept == samples == part.stop - part.start
-            else truncation_matrix(samples, kept)[:, part].to(dtype)
+            else truncation_matrix(samples, kept)[:, part].to(device, dtype)
             for samples, kept, part in zip(window.full, low_shape, window.slices, strict=True)
         ]
 

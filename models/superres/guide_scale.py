@@ -70,14 +70,16 @@ def guide_field(
             what the maps show.
     """
     low_shape = tuple(guide.shape[1:])
-    basis = polynomial_basis(low_shape, order).flatten(1)
+    basis = polynomial_basis(low_shape, order).to(guide.device).flatten(1)
     flat_guide, flat_signal = guide.flatten(1).double(), signal.flatten(1).double()
     flat_weight = weight.flatten(1).double()
     if not bool((flat_weight.sum(1) > 0).all()):
         raise ValueError("no voxel is left to estimate the guide scale from")
-    ridge = 1e-3 * torch.diag(torch.tensor([0.0] + [1.0] * (len(basis) - 1), dtype=torch.float64))
+    inside = flat_weight > 0
+    ridge = 1e-3 * torch.eye(len(basis), dtype=torch.float64, device=guide.device)
+    ridge[0, 0] = 0.0
     robust = flat_weight
-    coefficients = torch.zeros(len(guide), len(basis), dtype=torch.float64)
+    coefficients = flat_guide.new_zeros(len(guide), len(basis))
     for _ in range(ROUNDS):
         design = basis * flat_signal.unsqueeze(1)
         weighted = design * robust.unsqueeze(1)
@@ -87,20 +89,19 @@ def guide_field(
             normal + ridge * size, (weighted @ flat_guide.unsqueeze(2)).squeeze(2)
         )
         residual = flat_guide - coefficients @ basis * flat_signal
-        inside = flat_weight > 0
-        spread = torch.stack([r[i].abs().median() for r, i in zip(residual, inside, strict=True)])
+        spread = residual.abs().where(inside, torch.nan).nanmedian(1).values
         limit = 2 * 1.4826 * spread.clamp_min(1e-12).unsqueeze(1)
         robust = flat_weight / (1 + (residual / limit) ** 2)
-    field = torch.zeros((len(guide), *window.shape), dtype=guide.dtype)
+    field = guide.new_zeros((len(guide), *window.shape))
     wide = (-1, *[1] * len(window.shape))
     for column, degrees in enumerate(_degrees(len(window.shape), order)):
         field += coefficients[:, column].view(wide).to(guide.dtype) * _function(window, degrees).to(
-            guide.dtype
+            guide
         )
     # A polynomial is free where no voxel counts: there it keeps to the range of the rest.
     fitted = coefficients @ basis
-    lowest = torch.stack([f[i].min() for f, i in zip(fitted, flat_weight > 0, strict=True)])
-    highest = torch.stack([f[i].max() for f, i in zip(fitted, flat_weight > 0, strict=True)])
+    lowest = fitted.where(inside, torch.inf).amin(1)
+    highest = fitted.where(inside, -torch.inf).amax(1)
     if not bool((lowest > 0).all()):
         raise ValueError(
             "the guide scale is not positive: the guide does not show what the maps show"

@@ -14,7 +14,13 @@ from models.superres.anatomy import CSF, GREY, WHITE, Labels, brainweb_brain, pr
 from models.superres.degradation import KSpaceTruncation, low_resolution_shape
 from models.superres.metrics import DATA_RANGE, hfen, ssim
 from models.superres.network import SMALLEST, per_map
-from models.superres.phantom import block_mean, reference_values, tissue_maps
+from models.superres.phantom import (
+    Maps,
+    block_mean,
+    random_maps,
+    reference_values,
+    tissue_maps,
+)
 from models.superres.signal import FastSpinEcho, Flair, Mprage, WeightedSequence
 from models.superres.study import Study, signals
 
@@ -40,23 +46,30 @@ class Phantom:
     mask: Tensor
 
 
-def phantom_of(labels: Labels) -> Phantom:
-    """Phantom at half the resolution of fine labels, each fine axis even, with partial volume."""
-    maps = torch.from_numpy(tissue_maps(labels, reference_values(), 2))[None]
+def phantom_of(labels: Labels, maps: Maps | None = None) -> Phantom:
+    """Phantom at half the resolution of fine labels, each fine axis even, with partial volume.
+
+    Args:
+        labels: fine labels.
+        maps: (3, *shape) PD, T1 in ms, T2 in ms at half that resolution; None for the reference
+            value in each tissue.
+    """
+    if maps is None:
+        maps = tissue_maps(labels, reference_values(), 2)
     fractions = {
         name: block_mean((labels == tissue)[None].astype(np.float32), 2)[0]
         for name, tissue in (("csf", CSF), ("grey matter", GREY), ("white matter", WHITE))
     }
-    mask = torch.from_numpy(sum(fractions.values()) >= 0.5)[None, None].to(maps.dtype)
-    return Phantom(maps * mask, fractions, mask)
+    mask = torch.from_numpy(sum(fractions.values()) >= 0.5)[None, None].float()
+    return Phantom(torch.from_numpy(maps)[None] * mask, fractions, mask)
 
 
-def published_phantom(data: Path, plane: str = "axial") -> Phantom:
-    """One slice at 1 mm of a published brain that no training phantom comes from.
+def published_labels(data: Path, plane: str = "axial") -> Labels:
+    """Fine labels of one slice of a published brain, the axes multiples of 24.
 
     Args:
         data: folder of the shared data sets.
-        plane: 'axial' or 'coronal'.
+        plane: 'axial', 'coronal' or 'sagittal'.
     """
     labels = brainweb_brain(data / "phantom_pd_t1_t2", plane)
     shape = [24 * -(-n // 24) for n in labels.shape]
@@ -65,7 +78,38 @@ def published_phantom(data: Path, plane: str = "axial") -> Phantom:
     padded[corner[0] : corner[0] + labels.shape[0], corner[1] : corner[1] + labels.shape[1]] = (
         labels
     )
-    return phantom_of(padded)
+    return padded
+
+
+def published_phantom(data: Path, plane: str = "axial") -> Phantom:
+    """One slice at 1 mm of a published brain that no training phantom comes from.
+
+    Args:
+        data: folder of the shared data sets.
+        plane: 'axial', 'coronal' or 'sagittal'.
+    """
+    return phantom_of(published_labels(data, plane))
+
+
+def varied_phantom(labels: Labels, seed: int) -> Phantom:
+    """A random subject on fine labels: own tissue values, texture and lesions.
+
+    Args:
+        labels: of two axes.
+        seed: of the subject; no training phantom has it.
+    """
+    random = np.random.default_rng((2_000_000, seed))
+    return phantom_of(labels, random_maps(labels, 2, random))
+
+
+def varied_phantoms(data: Path | None, count: int) -> list[Phantom]:
+    """Subjects on slices of the published brain in turn; on procedural brains without data."""
+    if data is None:
+        random = np.random.default_rng(2_000_000)
+        anatomies = [procedural_brain((432, 360), random) for _ in range(2)]
+    else:
+        anatomies = [published_labels(data, plane) for plane in ("axial", "coronal")]
+    return [varied_phantom(anatomies[i % len(anatomies)], i) for i in range(count)]
 
 
 def procedural_phantom(shape: tuple[int, ...], seed: int) -> Phantom:

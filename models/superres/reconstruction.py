@@ -95,7 +95,7 @@ def evidence(scaled: ScaledStudy, maps: Tensor, map_residual: Tensor | None = No
     if map_residual is None:
         map_residual = _map_residual(scaled, maps)
     in_plane = scaled.truncation.factors[-2:]
-    factor = torch.full((len(maps), 1), (in_plane[0] * in_plane[1]) ** 0.5, dtype=maps.dtype)
+    factor = maps.new_full((len(maps), 1), (in_plane[0] * in_plane[1]) ** 0.5)
     doubted = explained + scaled.trust * (scaled.guides - explained)
     return Evidence(
         maps,

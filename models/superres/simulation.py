@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -48,6 +48,16 @@ def _uniform(random: np.random.Generator, images: int, lower: float, upper: floa
     return torch.tensor(random.uniform(lower, upper, images), dtype=torch.float32).view(-1, 1, 1)
 
 
+def _on(device: torch.device, sequence: WeightedSequence) -> WeightedSequence:
+    """The same sequence with its parameters on a device."""
+    moved = {
+        field.name: value.to(device)
+        for field in fields(sequence)  # type: ignore[arg-type]  # each subclass is a dataclass
+        if isinstance(value := getattr(sequence, field.name), Tensor)
+    }
+    return replace(sequence, **moved)  # type: ignore[type-var]  # each subclass is a dataclass
+
+
 def random_t1_weighted(random: np.random.Generator, images: int) -> WeightedSequence:
     """A T1w sequence with one random protocol for each image."""
     kind = random.random()
@@ -82,7 +92,7 @@ def random_t2_weighted(random: np.random.Generator, images: int) -> WeightedSequ
 
 def shifted(images: Tensor, shift: Tensor) -> Tensor:
     """Images (n, rows, columns) moved by shift (n, 2) samples, by the Fourier shift theorem."""
-    rows, columns = (torch.fft.fftfreq(n) for n in images.shape[-2:])
+    rows, columns = (torch.fft.fftfreq(n, device=images.device) for n in images.shape[-2:])
     phase = rows[:, None] * shift[:, 0, None, None] + columns * shift[:, 1, None, None]
     return torch.fft.ifft2(torch.fft.fft2(images) * torch.exp(-2j * torch.pi * phase)).real
 
@@ -101,12 +111,20 @@ def random_study(
     given. Nothing at the resolution of the guides but the guides enters a loss.
 
     Args:
-        maps: (images, 3, rows, columns) phantom PD, T1 in ms, T2 in ms; zeros in air.
+        maps: (images, 3, rows, columns) phantom PD, T1 in ms, T2 in ms; zeros in air. The study
+            is made on their device.
         random: source of randomness.
         guides: whether the T1w and the T2w guide are there.
     """
-    count, shape = len(maps), tuple(maps.shape[-2:])
-    torch_random = torch.Generator().manual_seed(int(random.integers(2**31)))
+    count, shape, device = len(maps), tuple(maps.shape[-2:]), maps.device
+    torch_random = torch.Generator(device).manual_seed(int(random.integers(2**31)))
+
+    def uniform(images: int, lower: float, upper: float) -> Tensor:
+        return _uniform(random, images, lower, upper).to(device)
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(size, generator=torch_random, device=device)
+
     mask = (maps[:, :1] > SMALLEST_DENSITY).float()
     maps = maps * mask
     factor = random.uniform(1.5, 4.0)
@@ -119,30 +137,28 @@ def random_study(
     low_shape = tuple(
         min(a, b) for a, b in zip(low_resolution_shape(shape, factors), measured_shape, strict=True)
     )
-    truncation = KSpaceTruncation(shape, measured_shape)
-    map_noise = _brain_mean(maps, mask) * _uniform(random, count, 0.002, 0.02).view(-1, 1)
+    truncation = KSpaceTruncation(shape, measured_shape, device=device)
+    map_noise = _brain_mean(maps, mask) * uniform(count, 0.002, 0.02).view(-1, 1)
     measured = truncation(maps)
-    noise = map_noise[..., None, None] * torch.randn(measured.shape, generator=torch_random)
-    low_maps = KSpaceTruncation(measured_shape, low_shape)(measured + noise)
+    noise = map_noise[..., None, None] * normal(*measured.shape)
+    low_maps = KSpaceTruncation(measured_shape, low_shape, device=device)(measured + noise)
 
-    t1_weighted = random_t1_weighted(random, count)
-    t2_weighted = random_t2_weighted(random, count)
+    t1_weighted = _on(device, random_t1_weighted(random, count))
+    t2_weighted = _on(device, random_t2_weighted(random, count))
     images = signals((t1_weighted, t2_weighted), maps)
     if random.random() < 0.5:
-        still = _uniform(random, count * 2, 0, 0.35).view(count, 2, 1)
-        moves = torch.randn((count, 2, 2), generator=torch_random) * still
+        still = uniform(count * 2, 0, 0.35).view(count, 2, 1)
+        moves = normal(count, 2, 2) * still
         images = torch.stack([shifted(images[:, g], moves[:, g]) for g in range(2)], dim=1)
-    basis = polynomial_basis(shape, 3)[1:].float()
-    for_bias = torch.randn((count, 2, len(basis)), generator=torch_random) * random.uniform(0, 0.06)
+    basis = polynomial_basis(shape, 3)[1:].float().to(device)
+    for_bias = normal(count, 2, len(basis)) * random.uniform(0, 0.06)
     bias = torch.einsum("ngf,f...->ng...", for_bias, basis).clamp(-0.5, 0.5).exp()
-    scale = _uniform(random, count * 2, np.log(0.1), np.log(1000)).exp().view(count, 2, 1, 1)
-    guide_noise = _uniform(random, count * 2, 0.002, 0.03).view(count, 2)
+    scale = uniform(count * 2, np.log(0.1), np.log(1000)).exp().view(count, 2, 1, 1)
+    guide_noise = uniform(count * 2, 0.002, 0.03).view(count, 2)
     mean = _brain_mean(images, mask)
-    noisy = images + (guide_noise * mean)[..., None, None] * torch.randn(
-        images.shape, generator=torch_random
-    )
-    present = torch.tensor(guides, dtype=torch.float32).view(1, 2, 1, 1)
-    believed = guide_noise * _uniform(random, count * 2, 0.7, 1.5).view(count, 2)
+    noisy = images + (guide_noise * mean)[..., None, None] * normal(*images.shape)
+    present = torch.tensor(guides, dtype=torch.float32, device=device).view(1, 2, 1, 1)
+    believed = guide_noise * uniform(count * 2, 0.7, 1.5).view(count, 2)
     study = Study(
         maps=low_maps,
         guides=noisy.abs() * bias * scale * mask * present,

@@ -48,7 +48,9 @@ class Study:
     @property
     def truncation(self) -> KSpaceTruncation:
         """Truncation from the grid of the guides to the grid of the maps."""
-        return KSpaceTruncation(self.window, tuple(self.maps.shape[2:]), self.maps.dtype)
+        return KSpaceTruncation(
+            self.window, tuple(self.maps.shape[2:]), self.maps.dtype, self.maps.device
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ bundle goes into the project. An interrupted run continues when started again.
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,35 +42,48 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=defaults.steps, help="optimiser steps")
     parser.add_argument("--phantoms", type=int, default=defaults.phantoms, help="training slices")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of phantoms and weights")
+    parser.add_argument("--batch", type=int, default=defaults.batch, help="slices per step")
+    parser.add_argument("--device", default="cpu", help="of torch, for the training")
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="time limit of the optimisation"
+    )
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument(
         "--install", action="store_true", help="copy the bundle into models/superres"
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    settings = TrainingSettings(steps=options.steps, phantoms=options.phantoms, seed=options.seed)
-    command = (
-        f"python -m models.superres.train --steps {options.steps} "
-        f"--phantoms {options.phantoms} --seed {options.seed}"
+    settings = TrainingSettings(
+        steps=options.steps, batch=options.batch, phantoms=options.phantoms, seed=options.seed
     )
-    run(settings, options.data if options.data.exists() else None, options.output, command)
+    data = options.data if options.data.exists() else None
+    run(settings, data, options.output, options.threads, options.device, options.seconds)
     if options.install:
         for name in ("model.onnx", "golden.npz", "metadata.json"):
             shutil.copyfile(options.output / name, bundle.FOLDER / name)
 
 
-def run(settings: TrainingSettings, data: Path | None, folder: Path, command: str) -> None:
-    """Trains and writes bundle and pictures into ``folder``."""
+def run(
+    settings: TrainingSettings,
+    data: Path | None,
+    folder: Path,
+    processes: int = 1,
+    device: str = "cpu",
+    seconds: float = math.inf,
+) -> None:
+    """Trains and writes bundle and pictures into ``folder``; see ``train`` and ``--help``."""
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar() as progress:
         drawing = progress.add_task("phantoms", total=settings.phantoms)
-        phantoms = phantom_slices(settings, data, lambda: progress.advance(drawing))
+        phantoms = phantom_slices(settings, data, lambda: progress.advance(drawing), processes)
         steps = progress.add_task("training", total=settings.steps)
         network, log = train(
             settings,
             phantoms,
             folder / "checkpoint",
             lambda step, *losses: _show(progress, steps, step, losses),
+            device,
+            seconds,
         )
     draw_losses(log, folder / "losses.png")
 
@@ -86,7 +100,8 @@ def run(settings: TrainingSettings, data: Path | None, folder: Path, command: st
     golden = procedural_phantom(_GOLDEN_SHAPE, 1)
     example = evidence(*physics_start(measured_study(golden, (2.0, 2.0))))
     training = {
-        "command": command,
+        "command": f"python -m models.superres.train --steps {settings.steps} "
+        f"--batch {settings.batch} --phantoms {settings.phantoms} --seed {settings.seed}",
         "anatomy": "procedural and phantom_brain_labels" if data else "procedural",
         "settings": asdict(settings),
         "losses": ["guide synthesis", "low-resolution consistency"],

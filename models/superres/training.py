@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import multiprocessing
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ from torch import Tensor
 from models.superres.anatomy import anatomy_source
 from models.superres.losses import guide_synthesis, low_resolution_consistency
 from models.superres.network import Evidence, UpdateNetwork
-from models.superres.phantom import random_maps
+from models.superres.phantom import Maps, random_maps
 from models.superres.reconstruction import reconstruct
 from models.superres.simulation import random_study
 from models.superres.study import signals
@@ -21,6 +25,7 @@ from models.superres.study import signals
 STAGE_WEIGHTS = (1.0, 1.0)
 """Weight of the losses after each learned step."""
 
+_WARM_UP = 0.05
 _CHECKPOINT_EVERY = 25
 _LOG_EVERY = 20
 
@@ -43,12 +48,12 @@ class TrainingSettings:
         seed: of phantoms, studies and weights.
     """
 
-    steps: int = 500
-    batch: int = 6
+    steps: int = 4000
+    batch: int = 48
     size: int = 96
-    phantoms: int = 300
-    channels: int = 32
-    blocks: int = 4
+    phantoms: int = 2400
+    channels: int = 40
+    blocks: int = 8
     learning_rate: float = 2e-3
     guide_weight: float = 1.0
     map_weight: float = 1.0
@@ -64,7 +69,7 @@ class TrainingLog:
 
 
 def phantom_slices(
-    settings: TrainingSettings, data: Path | None, tick: Callable[[], None]
+    settings: TrainingSettings, data: Path | None, tick: Callable[[], None], processes: int = 1
 ) -> Tensor:
     """Training maps (phantoms, 3, size, size); the same for the same settings and data.
 
@@ -72,25 +77,37 @@ def phantom_slices(
         settings: their number, size and seed.
         data: folder of the published label volumes; None for procedural anatomy alone.
         tick: called after each phantom.
+        processes: that share the work; the phantoms do not depend on their number.
     """
-    draw = anatomy_source(data)
-    slices = []
-    for index in range(settings.phantoms):
-        random = np.random.default_rng((settings.seed, 1, index))
-        labels = draw((2 * settings.size, 2 * settings.size), random)
-        slices.append(torch.from_numpy(random_maps(labels, 2, random)))
-        tick()
-    return torch.stack(slices)
+    make = partial(_phantom, settings.seed, settings.size, data)
+    slices = np.empty((settings.phantoms, 3, settings.size, settings.size), dtype=np.float32)
+    if processes == 1:
+        for index in range(settings.phantoms):
+            slices[index] = make(index)
+            tick()
+        return torch.from_numpy(slices)
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for index, maps in enumerate(pool.imap(make, range(settings.phantoms), chunksize=16)):
+            slices[index] = maps
+            tick()
+    return torch.from_numpy(slices)
 
 
-def _batch(phantoms: Tensor, random: np.random.Generator, size: int) -> Tensor:
-    maps = phantoms[random.integers(len(phantoms), size=size)]
+def _phantom(seed: int, size: int, data: Path | None, index: int) -> Maps:
+    random = np.random.default_rng((seed, 1, index))
+    return random_maps(anatomy_source(data)((2 * size, 2 * size), random), 2, random)
+
+
+def random_batch(phantoms: Tensor, random: np.random.Generator, size: int) -> Tensor:
+    """Phantoms (size, 3, rows, columns) drawn, turned and with tissue of other subjects."""
+    chosen = torch.from_numpy(random.integers(len(phantoms), size=size))
+    maps = phantoms[chosen.to(phantoms.device)]
     maps = maps.rot90(int(random.integers(4)), (2, 3))
     if random.random() < 0.5:
         maps = maps.flip(3)
     # Other scanners and ages: the whole batch's tissue moves, within what the bounds hold.
     factors = np.exp(random.standard_normal((len(maps), 3)) * (0.03, 0.06, 0.08))
-    return (maps * torch.tensor(factors, dtype=maps.dtype)[..., None, None]).clamp_max(2400.0 * 2)
+    return (maps * maps.new_tensor(factors)[..., None, None]).clamp_max(2400.0 * 2)
 
 
 def _guides(settings: TrainingSettings, random: np.random.Generator) -> tuple[bool, bool]:
@@ -98,6 +115,18 @@ def _guides(settings: TrainingSettings, random: np.random.Generator) -> tuple[bo
         first = bool(random.random() < 0.5)
         return first, not first
     return True, True
+
+
+def rate_at(progress: float) -> float:
+    """Learning rate over the highest: a linear rise, then a cosine that ends near zero.
+
+    Args:
+        progress: share of the training that is done.
+    """
+    if progress < _WARM_UP:
+        return max(progress / _WARM_UP, 0.04)
+    fall = min((progress - _WARM_UP) / (1 - _WARM_UP), 1.0)
+    return 0.0004 + 0.9996 * (1 + math.cos(math.pi * fall)) / 2
 
 
 def study_losses(
@@ -111,7 +140,7 @@ def study_losses(
     def apply(told: Evidence) -> Tensor:
         return network(*told)
 
-    guide_loss = map_loss = torch.zeros(())
+    guide_loss = map_loss = maps.new_zeros(())
     for weight, stage in zip(STAGE_WEIGHTS, reconstruct(study, apply, finish=False), strict=True):
         predicted = stage.learned
         synthetic = signals(study.sequences, predicted)
@@ -129,6 +158,8 @@ def train(
     phantoms: Tensor,
     checkpoint: Path | None,
     tick: Callable[[int, float, float], None],
+    device: str = "cpu",
+    seconds: float = math.inf,
 ) -> tuple[UpdateNetwork, TrainingLog]:
     """Trains a network, from the checkpoint where there is one.
 
@@ -137,33 +168,35 @@ def train(
         phantoms: (phantoms, 3, size, size) maps to simulate studies from.
         checkpoint: file to resume from and to write; None for neither.
         tick: called after each step with the step and both losses.
+        device: of torch; the random numbers of noise are those of the device.
+        seconds: time limit. The learning rate then falls with the time that is gone if that is
+            more than the steps that are done.
 
     Returns:
-        the network in evaluation mode and the log.
+        the network in evaluation mode on the CPU, and the log.
     """
+    phantoms = phantoms.to(device)
     torch.manual_seed(settings.seed)
-    network = UpdateNetwork(settings.channels, settings.blocks)
+    network = UpdateNetwork(settings.channels, settings.blocks).to(device)
     network.mixed_precision = True
     network.memory_format = torch.channels_last
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        settings.learning_rate,
-        settings.steps,
-        pct_start=0.05,
-        cycle_momentum=False,
-        final_div_factor=100,
-    )
-    log, start = TrainingLog(), 0
+    log, start, gone = TrainingLog(), 0, 0.0
     if checkpoint and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
-        log.entries, start = [tuple(entry) for entry in state["log"]], state["step"]
+        log.entries = [tuple(entry) for entry in state["log"]]
+        start, gone = state["step"], state["seconds"]
+    begun = time.monotonic() - gone
     recent: list[tuple[float, float]] = []
     for step in range(start, settings.steps):
-        maps = _batch(phantoms, np.random.default_rng((settings.seed, 3, step)), settings.batch)
+        progress = max(step / settings.steps, (time.monotonic() - begun) / seconds)
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * rate_at(progress)
+        maps = random_batch(
+            phantoms, np.random.default_rng((settings.seed, 3, step)), settings.batch
+        )
         guide_loss, map_loss = study_losses(network, maps, settings, step)
         loss = settings.guide_weight * guide_loss + settings.map_weight * map_loss
         optimiser.zero_grad()
@@ -171,24 +204,25 @@ def train(
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         if torch.isfinite(norm):
             optimiser.step()
-        schedule.step()
         recent.append((float(guide_loss.detach()), float(map_loss.detach())))
         tick(step, *recent[-1])
-        done = step + 1
-        if done % _LOG_EVERY == 0 or done == settings.steps:
+        done, last = step + 1, step + 1 == settings.steps or progress >= 1
+        if done % _LOG_EVERY == 0 or last:
             guide_mean, map_mean = np.mean(recent, axis=0)
             log.entries.append((done, float(guide_mean), float(map_mean)))
             recent.clear()
-        if checkpoint and (done % _CHECKPOINT_EVERY == 0 or done == settings.steps):
+        if checkpoint and (done % _CHECKPOINT_EVERY == 0 or last):
             state = {
                 "network": network.state_dict(),
                 "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
                 "log": log.entries,
                 "step": done,
+                "seconds": time.monotonic() - begun,
             }
-            partial = checkpoint.with_suffix(".partial")
-            torch.save(state, partial)
-            partial.replace(checkpoint)
+            unfinished = checkpoint.with_suffix(".partial")
+            torch.save(state, unfinished)
+            unfinished.replace(checkpoint)
+        if last:
+            break
     network.mixed_precision, network.memory_format = False, torch.contiguous_format
-    return network.eval(), log
+    return network.eval().to("cpu"), log
