@@ -30,7 +30,7 @@ VARIANTS = {"input and loss": (True, True), "no input": (False, True), "no loss"
 """Whether the low-resolution maps are an input and whether a loss compares with them."""
 
 SETTINGS = TrainingSettings(
-    steps=2000, batch=32, size=64, phantoms=1200, channels=24, blocks=4, seed=3
+    steps=2000, batch=32, size=64, phantoms=1200, channels=24, blocks=4, learning_rate=2e-3, seed=3
 )
 STEPS = 3
 """Times that the network is applied."""

@@ -8,6 +8,7 @@ no data, and no two seeds agree. Published labels add real folding at training t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,7 @@ def procedural_brain(
     return labels
 
 
+@lru_cache(maxsize=1)
 def mrilab_head(folder: Path) -> Labels:
     """Labels (216, 180, 180), 1 mm, of the head model in ``phantom_brain_labels``."""
     stored = loadmat(folder / "Resources" / "BrainModel.mat")["Anatomy"]

@@ -24,17 +24,22 @@ def _degrees(axes: int, order: int) -> list[tuple[int, ...]]:
     return [d for d in product(range(order + 1), repeat=axes) if sum(d) <= order]
 
 
-def _function(window: Window, degrees: tuple[int, ...]) -> Tensor:
+def _function(
+    window: Window, degrees: tuple[int, ...], device: torch.device | str = "cpu"
+) -> Tensor:
     """Product of Legendre polynomials over a window, float64."""
-    function = torch.ones((), dtype=torch.float64)
+    function = torch.ones((), dtype=torch.float64, device=device)
     for samples, part, degree in zip(window.full, window.slices, degrees, strict=True):
-        x = 2 * (torch.arange(samples, dtype=torch.float64)[part] - samples // 2) / samples
+        at = torch.arange(samples, dtype=torch.float64, device=device)[part]
+        x = 2 * (at - samples // 2) / samples
         values = (torch.ones_like(x), x, 1.5 * x**2 - 0.5, 2.5 * x**3 - 1.5 * x)[degree]
         function = function.unsqueeze(-1) * values
     return function
 
 
-def polynomial_basis(shape: tuple[int, ...], order: int) -> Tensor:
+def polynomial_basis(
+    shape: tuple[int, ...], order: int, device: torch.device | str = "cpu"
+) -> Tensor:
     """Legendre products up to total degree ``order`` over the field of view.
 
     Sample n // 2 of each axis is at the same place for every number of samples, as in
@@ -43,11 +48,12 @@ def polynomial_basis(shape: tuple[int, ...], order: int) -> Tensor:
     Args:
         shape: grid, two or three axes.
         order: highest total degree; 0 gives the constant alone.
+        device: of torch.
 
     Returns:
         (functions, *shape), float64; the constant first.
     """
-    return torch.stack([_function(whole(shape), d) for d in _degrees(len(shape), order)])
+    return torch.stack([_function(whole(shape), d, device) for d in _degrees(len(shape), order)])
 
 
 def guide_field(
@@ -70,7 +76,7 @@ def guide_field(
             what the maps show.
     """
     low_shape = tuple(guide.shape[1:])
-    basis = polynomial_basis(low_shape, order).to(guide.device).flatten(1)
+    basis = polynomial_basis(low_shape, order, guide.device).flatten(1)
     flat_guide, flat_signal = guide.flatten(1).double(), signal.flatten(1).double()
     flat_weight = weight.flatten(1).double()
     if not bool((flat_weight.sum(1) > 0).all()):
@@ -95,9 +101,8 @@ def guide_field(
     field = guide.new_zeros((len(guide), *window.shape))
     wide = (-1, *[1] * len(window.shape))
     for column, degrees in enumerate(_degrees(len(window.shape), order)):
-        field += coefficients[:, column].view(wide).to(guide.dtype) * _function(window, degrees).to(
-            guide
-        )
+        function = _function(window, degrees, guide.device).to(guide.dtype)
+        field += coefficients[:, column].view(wide).to(guide.dtype) * function
     # A polynomial is free where no voxel counts: there it keeps to the range of the rest.
     fitted = coefficients @ basis
     lowest = fitted.where(inside, torch.inf).amin(1)

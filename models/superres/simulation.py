@@ -150,7 +150,7 @@ def random_study(
         still = uniform(count * 2, 0, 0.35).view(count, 2, 1)
         moves = normal(count, 2, 2) * still
         images = torch.stack([shifted(images[:, g], moves[:, g]) for g in range(2)], dim=1)
-    basis = polynomial_basis(shape, 3)[1:].float().to(device)
+    basis = polynomial_basis(shape, 3, device)[1:].float()
     for_bias = normal(count, 2, len(basis)) * random.uniform(0, 0.06)
     bias = torch.einsum("ngf,f...->ng...", for_bias, basis).clamp(-0.5, 0.5).exp()
     scale = uniform(count * 2, np.log(0.1), np.log(1000)).exp().view(count, 2, 1, 1)

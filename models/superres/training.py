@@ -54,7 +54,7 @@ class TrainingSettings:
     phantoms: int = 2400
     channels: int = 40
     blocks: int = 8
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     guide_weight: float = 1.0
     map_weight: float = 1.0
     one_guide: float = 0.3
