@@ -34,7 +34,7 @@ from models.superres.study import Study, scale_guides
 from models.superres.train import DATA, progress_bar
 from models.superres.training import phantom_slices
 
-SUBJECTS = 8
+SUBJECTS = 6
 """Phantoms of subjects that the table averages over."""
 
 _COLUMNS = (
@@ -45,6 +45,7 @@ _COLUMNS = (
     "t1 SSIM",
     "t2 SSIM",
     "GM T1 error (ms)",
+    "GM T2 error (ms)",
     "grey matter T1 bias (%)",
     "white matter T1 bias (%)",
     "grey matter T2 bias (%)",

@@ -30,7 +30,7 @@ VARIANTS = {"input and loss": (True, True), "no input": (False, True), "no loss"
 """Whether the low-resolution maps are an input and whether a loss compares with them."""
 
 SETTINGS = TrainingSettings(
-    steps=2000, batch=32, size=64, phantoms=1200, channels=24, blocks=4, learning_rate=2e-3, seed=3
+    steps=400, batch=4, size=64, phantoms=300, channels=16, blocks=2, seed=3
 )
 STEPS = 3
 """Times that the network is applied."""
@@ -88,6 +88,7 @@ def _new_variants(settings: TrainingSettings, device: str) -> dict[str, Variant]
     for name, (measured_maps, loss) in VARIANTS.items():
         torch.manual_seed(settings.seed)
         network = UpdateNetwork(settings.channels, settings.blocks)
+        network.mixed_precision, network.memory_format = True, torch.channels_last
         # Without physics between its steps the network starts from larger ones.
         torch.nn.init.constant_(network.guide_weight, 0.7)
         torch.nn.init.constant_(network.map_weight, 0.3)
@@ -176,6 +177,8 @@ def train_variants(
         if last:
             break
     for variant in variants.values():
+        variant.network.mixed_precision = False
+        variant.network.memory_format = torch.contiguous_format
         variant.network.eval().to("cpu")
     return variants
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
 import onnxruntime
 import torch
 from torch import Tensor
@@ -103,6 +104,30 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def load_network(path: Path = FOLDER / "model.onnx") -> UpdateNetwork:
+    """The network of an ONNX file that ``export`` wrote, to continue its training.
+
+    Args:
+        path: of the file.
+    """
+    weights = {
+        tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
+        for tensor in onnx.load(path).graph.initializer
+    }
+    # The exporter folds the shape of these two into them and numbers them as they are used.
+    folded = sorted((name for name in weights if name.startswith("onnx::")), key=_number)
+    for name, other in zip(("guide_weight", "map_weight"), folded, strict=True):
+        weights[name] = weights.pop(other).flatten()
+    blocks = len({name.split(".")[1] for name in weights if name.startswith("body.")})
+    network = UpdateNetwork(len(weights["head.bias"]), blocks)
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _number(name: str) -> int:
+    return int(name.rsplit("_", 1)[1])
 
 
 def export(network: UpdateNetwork, example: Evidence, path: Path) -> None:

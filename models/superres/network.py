@@ -155,7 +155,7 @@ class UpdateNetwork(nn.Module):
 
     CHANNELS_IN = 25
 
-    def __init__(self, channels: int = 40, blocks: int = 8) -> None:
+    def __init__(self, channels: int = 32, blocks: int = 4) -> None:
         super().__init__()
         self.channels, self.blocks = channels, blocks
         self.mixed_precision = False

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -42,6 +43,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=defaults.steps, help="optimiser steps")
     parser.add_argument("--phantoms", type=int, default=defaults.phantoms, help="training slices")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of phantoms and weights")
+    parser.add_argument(
+        "--learning-rate", type=float, default=defaults.learning_rate, help="the highest"
+    )
+    parser.add_argument(
+        "--initial", type=Path, help="ONNX file to continue from, instead of random weights"
+    )
     parser.add_argument("--batch", type=int, default=defaults.batch, help="slices per step")
     parser.add_argument("--device", default="cpu", help="of torch, for the training")
     parser.add_argument(
@@ -54,10 +61,22 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     settings = TrainingSettings(
-        steps=options.steps, batch=options.batch, phantoms=options.phantoms, seed=options.seed
+        steps=options.steps,
+        batch=options.batch,
+        phantoms=options.phantoms,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
     )
     data = options.data if options.data.exists() else None
-    run(settings, data, options.output, options.threads, options.device, options.seconds)
+    run(
+        settings,
+        data,
+        options.output,
+        options.threads,
+        options.device,
+        options.seconds,
+        options.initial,
+    )
     if options.install:
         for name in ("model.onnx", "golden.npz", "metadata.json"):
             shutil.copyfile(options.output / name, bundle.FOLDER / name)
@@ -70,6 +89,7 @@ def run(
     processes: int = 1,
     device: str = "cpu",
     seconds: float = math.inf,
+    initial: Path | None = None,
 ) -> None:
     """Trains and writes bundle and pictures into ``folder``; see ``train`` and ``--help``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,6 +104,7 @@ def run(
             lambda step, *losses: _show(progress, steps, step, losses),
             device,
             seconds,
+            bundle.load_network(initial) if initial else None,
         )
     draw_losses(log, folder / "losses.png")
 
@@ -101,7 +122,10 @@ def run(
     example = evidence(*physics_start(measured_study(golden, (2.0, 2.0))))
     training = {
         "command": f"python -m models.superres.train --steps {settings.steps} "
-        f"--batch {settings.batch} --phantoms {settings.phantoms} --seed {settings.seed}",
+        f"--batch {settings.batch} --phantoms {settings.phantoms} "
+        f"--learning-rate {settings.learning_rate} --seed {settings.seed}",
+        "continues": sha256(initial.read_bytes()).hexdigest() if initial else None,
+        "steps_done": log.entries[-1][0] if log.entries else 0,
         "anatomy": "procedural and phantom_brain_labels" if data else "procedural",
         "settings": asdict(settings),
         "losses": ["guide synthesis", "low-resolution consistency"],

@@ -48,13 +48,13 @@ class TrainingSettings:
         seed: of phantoms, studies and weights.
     """
 
-    steps: int = 4000
-    batch: int = 48
+    steps: int = 1200
+    batch: int = 6
     size: int = 96
-    phantoms: int = 2400
-    channels: int = 40
-    blocks: int = 8
-    learning_rate: float = 1e-3
+    phantoms: int = 600
+    channels: int = 32
+    blocks: int = 4
+    learning_rate: float = 2e-3
     guide_weight: float = 1.0
     map_weight: float = 1.0
     one_guide: float = 0.3
@@ -160,6 +160,7 @@ def train(
     tick: Callable[[int, float, float], None],
     device: str = "cpu",
     seconds: float = math.inf,
+    initial: UpdateNetwork | None = None,
 ) -> tuple[UpdateNetwork, TrainingLog]:
     """Trains a network, from the checkpoint where there is one.
 
@@ -171,13 +172,17 @@ def train(
         device: of torch; the random numbers of noise are those of the device.
         seconds: time limit. The learning rate then falls with the time that is gone if that is
             more than the steps that are done.
+        initial: network to continue from where there is no checkpoint; None for random weights.
 
     Returns:
         the network in evaluation mode on the CPU, and the log.
     """
     phantoms = phantoms.to(device)
     torch.manual_seed(settings.seed)
-    network = UpdateNetwork(settings.channels, settings.blocks).to(device)
+    network = UpdateNetwork(settings.channels, settings.blocks)
+    if initial:
+        network.load_state_dict(initial.state_dict())
+    network.to(device)
     network.mixed_precision = True
     network.memory_format = torch.channels_last
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.superres.bundle import FOLDER, TOLERANCE, open_session, session_step
+from models.superres.bundle import FOLDER, TOLERANCE, load_network, open_session, session_step
 from models.superres.consistency import AFTER_NETWORK, gauss_newton
 from models.superres.disagreement import FLAGGED, disagreement
 from models.superres.evaluate import anchor_only, human_similarities, with_lesion
@@ -24,7 +24,7 @@ from models.superres.held_out import (
     published_phantom,
 )
 from models.superres.human import human_slices
-from models.superres.network import LOWER, UPPER
+from models.superres.network import LOWER, UPPER, Evidence
 from models.superres.reconstruction import Stage, Step, initial_maps, reconstruct
 from models.superres.refine import refine, voxelwise_lbfgs
 from models.superres.study import Study, cropped, scale_guides, uncropped
@@ -64,6 +64,15 @@ def test_the_golden_sample_and_the_digest() -> None:
     for index, (low, high) in enumerate(zip(LOWER, UPPER, strict=True)):
         difference = np.abs(answer - golden["output_updated_maps"])[:, index].max()
         assert difference <= TOLERANCE["cpu"] * (high - low)
+
+
+def test_the_shipped_file_can_be_trained_further() -> None:
+    network = load_network()
+    golden = np.load(FOLDER / "golden.npz")
+    with torch.no_grad():
+        answer = network(*[torch.from_numpy(golden[f"input_{n}"]) for n in Evidence._fields])
+    expected = torch.from_numpy(golden["output_updated_maps"])
+    torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_held_back_phantom_meets_its_bounds(

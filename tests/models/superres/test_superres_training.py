@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.superres.training import TrainingSettings, phantom_slices, study_losses, train
+from models.superres.training import (
+    TrainingSettings,
+    phantom_slices,
+    rate_at,
+    study_losses,
+    train,
+)
 
 SETTINGS = TrainingSettings(steps=6, batch=2, size=32, phantoms=4, channels=8, blocks=1)
 
@@ -50,3 +56,25 @@ def test_training_lowers_both_losses_on_studies_that_it_has_not_seen() -> None:
             studies = [study_losses(network, phantoms, settings, 1000 + k) for k in range(6)]
         losses.append(torch.tensor(studies).sum(0))
     assert bool((losses[1] < losses[0]).all())
+
+
+def test_a_time_limit_ends_the_training_and_leaves_a_checkpoint(tmp_path: Path) -> None:
+    phantoms = phantom_slices(SETTINGS, None, _ignore)
+    _, log = train(SETTINGS, phantoms, tmp_path / "checkpoint", _ignore, seconds=1e-3)
+    assert log.entries[-1][0] == 1
+    assert (tmp_path / "checkpoint").exists()
+
+
+def test_the_rate_rises_then_falls_to_nearly_zero() -> None:
+    rates = [rate_at(progress / 100) for progress in range(101)]
+    top = rates.index(max(rates))
+    assert rates[top] == pytest.approx(1.0)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert 0 < rates[-1] < 1e-3
+
+
+@pytest.mark.slow
+def test_phantoms_do_not_depend_on_the_number_of_processes() -> None:
+    one, two = (phantom_slices(SETTINGS, None, _ignore, processes) for processes in (1, 2))
+    torch.testing.assert_close(one, two, rtol=0, atol=0)
