@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from models.superres.network import SMALLEST, bounded, log_covariance, per_map
+from models.superres.signal import WeightedSequence
 from models.superres.study import ScaledStudy
 
 MODEL_ERROR = 0.01
@@ -91,18 +92,12 @@ def gauss_newton(scaled: ScaledStudy, maps: Tensor, settings: Consistency) -> Te
         for index, sequence in enumerate(scaled.study.sequences):
             if sequence is None:
                 continue
-            signal, derivative = sequence.sensitivities(positive)
-            scale = (
-                1 / guide_sd(scaled, signal.unsqueeze(1).expand(-1, 2, *signal.shape[1:]))[:, index]
-            )
-            scale = scale * mask[:, 0] * scaled.trust[:, index].sqrt()
-            row = derivative * scale.unsqueeze(1)
-            difference = (scaled.guides[:, index] - signal) * scale
-            right = right + row * difference.clamp(-20, 20).unsqueeze(1)
+            row, difference = _guide_row(scaled, index, sequence, positive)
+            right.addcmul_(row, difference.unsqueeze(1))
             rows.append(row)
         del positive
         residual = (scaled.study.maps - truncation(physical)) * map_weight
-        right = right + physical * truncation.adjoint(residual)
+        right.addcmul_(physical, truncation.adjoint(residual))
 
         def normal(step: Tensor, rows: list[Tensor] = rows, physical: Tensor = physical) -> Tensor:
             result = truncation.adjoint(truncation(physical * step).mul_(map_weight))
@@ -118,6 +113,17 @@ def gauss_newton(scaled: ScaledStudy, maps: Tensor, settings: Consistency) -> Te
             normal, right, diagonal, settings.iterations
         ).clamp(-0.7, 0.7)
     return bounded(current.exp()) * mask
+
+
+def _guide_row(
+    scaled: ScaledStudy, index: int, sequence: WeightedSequence, positive: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Derivatives (images, 3, ...) of a guide and what it leaves unexplained, both in its SD."""
+    signal, derivative = sequence.sensitivities(positive)
+    sd = guide_sd(scaled, signal.unsqueeze(1).expand(-1, 2, *signal.shape[1:]))[:, index]
+    scale = scaled.study.mask[:, 0] * scaled.trust[:, index].sqrt() / sd
+    difference = (scaled.guides[:, index] - signal) * scale
+    return derivative.mul_(scale.unsqueeze(1)), difference.clamp_(-20, 20)
 
 
 def _conjugate_gradients(

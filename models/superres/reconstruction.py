@@ -6,7 +6,6 @@ computed here; the network, in torch or through ONNX Runtime, is a function from
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -215,5 +214,8 @@ def super_resolve(study: Study, step: Step, order: int = 2) -> Stage:
     Raises:
         ValueError: if a guide does not show what the maps show.
     """
-    last: deque[Stage] = deque(stages_of(study, step, order), maxlen=1)
-    return last[0]
+    stages = stages_of(study, step, order)
+    for _ in range(STAGES - 1):
+        # Nothing is kept of the stages before the last: they are the size of a volume.
+        next(stages)
+    return next(stages)
