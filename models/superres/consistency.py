@@ -75,44 +75,53 @@ def gauss_newton(scaled: ScaledStudy, maps: Tensor, settings: Consistency) -> Te
     Returns:
         (images, 3, *shape), within the bounds, zero outside the mask.
     """
-    truncation, mask = scaled.truncation, scaled.study.mask
-    sd = scaled.study.map_noise
-    map_weight = 1 / sd.view(*sd.shape, *[1] * (maps.ndim - 2)) ** 2
     precision = torch.linalg.inv(log_covariance(settings.prior_sd, maps))
-    prior_diagonal = torch.diagonal(precision).view(1, 3, *[1] * (maps.ndim - 2))
-    share = 1.0
-    for factor in truncation.factors:
-        share /= factor
     mean = torch.maximum(maps, per_map(SMALLEST, maps)).log()
     current = mean
     for _ in range(settings.rounds):
-        physical = bounded(current.exp()) * mask
-        positive = torch.maximum(physical, per_map(SMALLEST, maps))
-        rows, right = [], -_times(precision, current - mean) * mask
-        for index, sequence in enumerate(scaled.study.sequences):
-            if sequence is None:
-                continue
+        current = current + _step(scaled, current, mean, precision, settings.iterations)
+    return bounded(current.exp()) * scaled.study.mask
+
+
+def _step(
+    scaled: ScaledStudy, current: Tensor, mean: Tensor, precision: Tensor, iterations: int
+) -> Tensor:
+    """One Gauss–Newton step (images, 3, ...) in ln PD, ln T1 and ln T2.
+
+    A function of its own, so that what the size of a volume it needs is gone before the next.
+    """
+    truncation, mask = scaled.truncation, scaled.study.mask
+    sd = scaled.study.map_noise
+    wide = [1] * (current.ndim - 2)
+    map_weight = 1 / sd.view(*sd.shape, *wide) ** 2
+    share = 1.0
+    for factor in truncation.factors:
+        share /= factor
+    physical = bounded(current.exp()) * mask
+    right = _times(precision, mean - current) * mask
+    rows = []
+    positive = torch.maximum(physical, per_map(SMALLEST, physical))
+    for index, sequence in enumerate(scaled.study.sequences):
+        if sequence is not None:
             row, difference = _guide_row(scaled, index, sequence, positive)
             right.addcmul_(row, difference.unsqueeze(1))
             rows.append(row)
-        del positive
-        residual = (scaled.study.maps - truncation(physical)) * map_weight
-        right.addcmul_(physical, truncation.adjoint(residual))
+    del positive
+    residual = (scaled.study.maps - truncation(physical)) * map_weight
+    right.addcmul_(physical, truncation.adjoint(residual))
 
-        def normal(step: Tensor, rows: list[Tensor] = rows, physical: Tensor = physical) -> Tensor:
-            result = truncation.adjoint(truncation(physical * step).mul_(map_weight))
-            result.mul_(physical).add_(_times(precision, step))
-            for row in rows:
-                result.addcmul_(row, (row * step).sum(1, keepdim=True))
-            return result
-
-        diagonal = (physical**2).mul_(map_weight * share**2).add_(prior_diagonal)
+    def normal(step: Tensor) -> Tensor:
+        result = truncation.adjoint(truncation(physical * step).mul_(map_weight))
+        result.mul_(physical).add_(_times(precision, step))
         for row in rows:
-            diagonal.addcmul_(row, row)
-        current = current + _conjugate_gradients(
-            normal, right, diagonal, settings.iterations
-        ).clamp(-0.7, 0.7)
-    return bounded(current.exp()) * mask
+            result.addcmul_(row, (row * step).sum(1, keepdim=True))
+        return result
+
+    prior_diagonal = torch.diagonal(precision).view(1, 3, *wide)
+    diagonal = (physical**2).mul_(map_weight * share**2).add_(prior_diagonal)
+    for row in rows:
+        diagonal.addcmul_(row, row)
+    return _conjugate_gradients(normal, right, diagonal, iterations).clamp_(-0.7, 0.7)
 
 
 def _guide_row(
