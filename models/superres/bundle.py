@@ -23,7 +23,11 @@ FOLDER = Path(__file__).parent / "networks" / "superres"
 """Where the bundle ships: ``model.onnx``, ``metadata.json`` and ``golden.npz``."""
 
 OPSET = 18
-BUNDLE_VERSION = "1.0.0"
+BUNDLE_VERSION = "1.1.0"
+CHANGELOG = {
+    "1.0.0": "first release",
+    "1.1.0": "trained further, until the learning rate had fallen",
+}
 TOLERANCE = {"cpu": 1e-5, "cuda": 2e-3}
 """Largest difference from the golden output, as a share of each map's range.
 
@@ -212,7 +216,7 @@ def _metadata(network: UpdateNetwork, training: dict[str, Any]) -> dict[str, Any
     return {
         "name": "superres",
         "version": BUNDLE_VERSION,
-        "changelog": {BUNDLE_VERSION: "first release"},
+        "changelog": CHANGELOG,
         "monai_version": version("monai"),
         "pytorch_version": version("torch"),
         "numpy_version": version("numpy"),

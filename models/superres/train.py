@@ -8,6 +8,7 @@ bundle goes into the project. An interrupted run continues when started again.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -123,9 +125,11 @@ def run(
     training = {
         "command": f"python -m models.superres.train --steps {settings.steps} "
         f"--batch {settings.batch} --phantoms {settings.phantoms} "
-        f"--learning-rate {settings.learning_rate} --seed {settings.seed}",
-        "continues": sha256(initial.read_bytes()).hexdigest() if initial else None,
+        f"--learning-rate {settings.learning_rate} --seed {settings.seed}"
+        + (" --initial model.onnx" if initial else ""),
+        "seconds_limit": seconds if math.isfinite(seconds) else None,
         "steps_done": log.entries[-1][0] if log.entries else 0,
+        "initial": _origin(initial) if initial else None,
         "anatomy": "procedural and phantom_brain_labels" if data else "procedural",
         "settings": asdict(settings),
         "losses": ["guide synthesis", "low-resolution consistency"],
@@ -133,6 +137,13 @@ def run(
         "held_out_procedural_phantom": after,
     }
     bundle.save(network, example, training, folder)
+
+
+def _origin(initial: Path) -> dict[str, Any]:
+    """Digest of the file that a training continues, and how that was trained where it says so."""
+    metadata = initial.with_name("metadata.json")
+    earlier = json.loads(metadata.read_text())["training"] if metadata.exists() else None
+    return {"sha256": sha256(initial.read_bytes()).hexdigest(), "training": earlier}
 
 
 def _show(progress: Progress, task: TaskID, step: int, losses: tuple[float, float]) -> None:
