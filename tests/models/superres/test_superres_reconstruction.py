@@ -21,12 +21,21 @@ from models.superres.held_out import (
     figures,
     measured_study,
     procedural_phantom,
+    published_labels,
     published_phantom,
+    varied_phantom,
 )
 from models.superres.human import human_slices
 from models.superres.network import LOWER, UPPER, Evidence
-from models.superres.reconstruction import Stage, Step, initial_maps, reconstruct
+from models.superres.reconstruction import (
+    Stage,
+    Step,
+    initial_maps,
+    reconstruct,
+    super_resolve,
+)
 from models.superres.refine import refine, voxelwise_lbfgs
+from models.superres.signal import SpinEcho, SpoiledGradientEcho
 from models.superres.study import Study, cropped, scale_guides, uncropped
 
 
@@ -94,6 +103,26 @@ def test_the_held_back_phantom_meets_its_bounds(
         assert abs(ours[f"{tissue} T2 bias (%)"]) <= 5
     for name in ("proton_density", "t1", "t2"):
         assert ours[f"{name} residual (SD)"] <= 2
+
+
+def test_a_subject_in_another_plane_with_other_guides(
+    shared_data: Callable[[str], Path], step: Step
+) -> None:
+    labels = published_labels(shared_data("phantom_pd_t1_t2").parent, "sagittal")
+    phantom = varied_phantom(labels, 7)
+    sequences = (SpoiledGradientEcho(15, 25), SpinEcho(3000, 90))
+    study = measured_study(phantom, (3.0, 3.0), seed=7, sequences=sequences)
+    inside = cropped(study)
+    ours = figures(uncropped(super_resolve(inside, step).maps, inside), phantom, study)
+    blurred = figures(scale_guides(study).interpolated, phantom, study)
+    for name in ("t1 HFEN", "t2 HFEN"):
+        assert ours[name] <= 0.4 * blurred[name]
+    assert ours["proton_density HFEN"] <= blurred["proton_density HFEN"]
+    assert ours["GM T1 error (ms)"] <= 63
+    for tissue in phantom.fractions:
+        # The model card states the miss: thin white matter of the sagittal plane is above 3 %.
+        assert abs(ours[f"{tissue} T1 bias (%)"]) <= (5 if tissue == "white matter" else 3)
+        assert abs(ours[f"{tissue} T2 bias (%)"]) <= 5
 
 
 def test_each_guide_helps_the_map_it_is_weighted_by(
