@@ -30,7 +30,7 @@ VARIANTS = {"input and loss": (True, True), "no input": (False, True), "no loss"
 """Whether the low-resolution maps are an input and whether a loss compares with them."""
 
 SETTINGS = TrainingSettings(
-    steps=900, batch=4, size=64, phantoms=300, channels=16, blocks=2, seed=3
+    steps=400, batch=4, size=64, phantoms=300, channels=16, blocks=2, seed=3
 )
 STEPS = 3
 """Times that the network is applied."""
