@@ -16,6 +16,8 @@ from operators.vocabulary.result import Segment
 TRAINED_FROM_B, TRAINED_TO_B = 600.0, 2600.0
 #: Part of the voxels above which a finding is a warning.
 NOTABLE = 0.1
+#: Noise SD over signal below which images cannot be a scanner's.
+LEAST_NOISE = 1e-5
 
 
 def prior_findings(
@@ -118,6 +120,14 @@ def noise_findings(posterior: TensorPosterior) -> list[Finding]:
         return []
     level = float(np.median(posterior.noise))
     signal = float(np.median(posterior.maps.s0.numpy()))
+    if level < LEAST_NOISE * signal:
+        return [
+            Finding(
+                "no-noise",
+                "The volumes differ by no noise, as those of a scanner do: standard deviations "
+                "mean nothing.",
+            )
+        ]
     findings = [
         Finding(
             "noise-level",

@@ -222,6 +222,13 @@ def test_the_prior_keeps_out_of_what_is_no_brain(acquisition_of, pixels, table, 
     assert result.algorithm.model_sha256 == {}
 
 
+@pytest.mark.parametrize(("noise", "code"), [(1.0, "noise-level"), (1e-6, "no-noise")])
+def test_images_without_noise_are_told(acquisition_of, brain, table, prior, noise, code):
+    acquisition = acquisition_of(signals_of(brain, table, noise), table)
+    result = analyse_diffusion(acquisition, settings(weight=0), prior).result
+    assert {"noise-level", "no-noise"} & codes(result) == {code}
+
+
 def test_without_an_unweighted_volume_neither_prior_nor_noise_can_be_told(
     acquisition_of, brain, prior
 ):
