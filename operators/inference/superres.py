@@ -11,7 +11,7 @@ import torch
 from models.superres.disagreement import disagreement, residuals
 from models.superres.reconstruction import super_resolve
 from models.superres.refine import refine
-from models.superres.study import cropped, signals, uncropped
+from models.superres.study import signals, uncropped
 from operators.inference.bundle import Bundle
 from operators.inference.guide_choice import Guide, choose_guides
 from operators.inference.map_set import MapSet, choose_maps
@@ -149,7 +149,7 @@ def _sharpened(
     guides: Mapping[str, Guide],
     settings: SuperresSettings,
 ) -> Sharpened:
-    study = cropped(ready.study)
+    study = ready.study
     try:
         stage = super_resolve(study, session.step)
     except ValueError as error:

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from models.superres.degradation import KSpaceTruncation
 from models.superres.signal import WeightedSequence
-from models.superres.study import Study
+from models.superres.study import Study, cropped
 from operators.inference.brain_mask import foreground_mask
 from operators.inference.guide_choice import LABELS, WEIGHTINGS, Guide, fat_suppression_finding
 from operators.inference.guide_parameters import GuideParameters, guide_parameters
@@ -47,7 +47,8 @@ class Prepared:
     """A study ready for super-resolution.
 
     Attributes:
-        study: the maps and guides, slices along the first axis of ``order``.
+        study: the maps and guides, slices along the first axis of ``order``, on the box around
+            the head.
         maps: (3, slices, rows, columns) measured PD, T1 in ms, T2 in ms, as read.
         grid: of the result.
         order: axes of the grid in the order in which ``study`` has them.
@@ -98,7 +99,7 @@ def prepared(maps: MapSet, guides: Mapping[str, Guide], settings: SuperresSettin
     findings += noticed
     rows, columns = (axis for axis in range(3) if axis != grid.slice_axis)
     order = (grid.slice_axis, rows, columns)
-    study = _study(measured, found, mask, order, settings.map_noise)
+    study = _boxed(_study(measured, found, mask, order, settings.map_noise))
     sequences: dict[str, WeightedSequence] = {}
     for weighting, one in found.items():
         source = one.guide.acquisition.source
@@ -265,6 +266,12 @@ def _study(
         guide_noise=torch.tensor([noise], dtype=torch.float32),
         map_noise=torch.tensor([of_maps], dtype=torch.float32),
     )
+
+
+def _boxed(study: Study) -> Study:
+    """The study on the box around the head, copied so that the rest of the grid is let go."""
+    inside = cropped(study)
+    return replace(inside, guides=inside.guides.clone(), mask=inside.mask.clone())
 
 
 def _sequence(
