@@ -70,7 +70,7 @@ class QuantMapApplication(Application):
                 step(DiffusionOperator),
                 settings=settings.pipelines.diffusion,
                 models=self.models,
-                device=settings.device,
+                device=settings.networks_run_on,
             ),
             "cest_mt": partial(
                 step(CestMtOperator),
