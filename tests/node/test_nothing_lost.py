@@ -145,7 +145,7 @@ def kill_once(node: NodeProcess, chance: random.Random, longest: float) -> str:
     """Kill the node, or its worker, at a random instant; the node runs again afterwards."""
     if not node.running:
         node.launch()
-    if chance.random() < 0.4:
+    if chance.random() < 0.3:
         worker = wait_for_worker(node)
         if worker is not None:
             time.sleep(chance.uniform(0, longest))
