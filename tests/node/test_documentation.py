@@ -31,6 +31,12 @@ def test_rules(section: str, tmp_path: Path) -> None:
     assert len(getattr(read_settings(Settings, file).node, section.rstrip(":"))) > 1
 
 
+def test_the_worklist(tmp_path: Path) -> None:
+    (block,) = blocks("worklist:")
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump({"node": yaml.safe_load(block)}))
+    assert read_settings(Settings, tmp_path / "site.yaml").node.worklist is not None
+
+
 def test_a_first_site(tmp_path: Path) -> None:
     (block,) = blocks("# site.yaml")
     (tmp_path / "site.yaml").write_text(block)
