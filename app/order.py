@@ -54,11 +54,7 @@ def analyse(options: argparse.Namespace, worker: Worker) -> int:
         settings = settings_of(options)
         _check_folders(options)
         pipelines = _pipelines(options.pipeline)
-        if settings.device == "cuda" and cuda_devices() == 0:
-            raise UsageError(
-                "device cuda was asked for, but the NVIDIA driver offers no device; use "
-                "--device auto or cpu, or start the container with GPUs"
-            )
+        check_device(settings)
     except UsageError as error:
         _state_failure(options.output, started, error)
         raise
@@ -98,6 +94,15 @@ def settings_of(options: argparse.Namespace) -> Settings:
         return read_settings(Settings, options.config or DEFAULT_FILE, overrides)
     except ConfigurationError as error:
         raise UsageError(*error.problems) from None
+
+
+def check_device(settings: Settings) -> None:
+    """Raise UsageError where a GPU is asked for that is not there."""
+    if settings.device == "cuda" and cuda_devices() == 0:
+        raise UsageError(
+            "device cuda was asked for, but the NVIDIA driver offers no device; use "
+            "--device auto or cpu, or start the container with GPUs"
+        )
 
 
 def check_input(folder: Path | None) -> None:

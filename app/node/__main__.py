@@ -47,13 +47,14 @@ def _serve(arguments: Sequence[str]) -> int:
     hold_back()
     from app.config import DEFAULT_MODELS
     from app.logs import set_up_logging
-    from app.order import UsageError, settings_of
+    from app.order import UsageError, check_device, settings_of
 
     set_up_logging()
     from app.node.node import Node, NodeInUseError, from_environment
 
     try:
         settings = from_environment(settings_of(options))
+        check_device(settings)
         node = Node(settings, options.model or DEFAULT_MODELS)
         node.start()
     except UsageError as error:

@@ -39,6 +39,7 @@ from app.node.runner import JobRunner, worker_environments
 from app.node.spool import Spool
 from app.node.web_server import WebServer
 from app.node.worker_pool import WorkerPool
+from app.node.workflow_log import take_over_log
 from app.node.workflows import NodeWorkflows, open_queues
 from app.node.worklist.service import NodeJobs, WorklistService
 
@@ -100,6 +101,7 @@ class Node:
             self.audit,
         )
         self._dbos = DBOS(config=self._dbos_config())
+        take_over_log()
         self.workflows = NodeWorkflows(
             self.ledger, self.runner, courier, self.machine, own.jobs.starts, self.audit
         )
