@@ -95,6 +95,11 @@ class Archive:
             self._server.shutdown()
             self._server = None
 
+    def instances(self, study: str) -> set[str]:
+        """SOP Instance UIDs that it has of a study."""
+        with self._lock:
+            return {uid for uid, known in self.study_of.items() if known == study}
+
     def _store(self, event: Any) -> int:
         data_set = event.dataset
         with self._lock:
