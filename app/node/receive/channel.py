@@ -90,9 +90,13 @@ class Reporter:
                 self._end.send(b"C" + json.dumps(vars(part)).encode())
 
 
-def received(end: socket.socket) -> Message | None:
-    """The next message, or None when every receiver process is gone."""
-    data = end.recv(_LONGEST_MESSAGE)
+def received(end: socket.socket, *, wait: bool = True) -> Message | None:
+    """The next message, or None when every receiver process is gone.
+
+    Raises:
+        BlockingIOError: there is none yet, and it is not to be waited for.
+    """
+    data = end.recv(_LONGEST_MESSAGE, 0 if wait else socket.MSG_DONTWAIT)
     if not data:
         return None
     kind, text = data[:1], data[1:]

@@ -196,10 +196,11 @@ def _available(ours: socket.socket) -> tuple[list[Message], bool]:
     """What has been said, and whether nobody is left to say anything."""
     messages: list[Message] = []
     while len(messages) < _MOST_AT_A_TIME:
-        message = received(ours)
+        try:
+            message = received(ours, wait=False)
+        except BlockingIOError:
+            break
         if message is None:
             return messages, True
         messages.append(message)
-        if not select.select([ours], [], [], 0)[0]:
-            break
     return messages, False
