@@ -27,18 +27,20 @@ import torch
 from torch import Tensor
 
 from models.diffusion.channels import Stack
-from models.diffusion.degradation import exchange_order, mirror_signs
+from models.diffusion.degradation import (
+    LARGEST_LOG_SIGNAL,
+    POPULATION_WIDTH,
+    exchange_order,
+    mirror_signs,
+)
 from models.diffusion.noise import FLOOR_RATIO, high_pass_noise
+from models.diffusion.normal_equations import factorise, inverse, lower_triangle, products, solve
 from models.diffusion.prior import RunNetwork, correlation_with_s0, denoise
 from models.diffusion.signal_design import log_design
 from models.diffusion.tensor_fit import MINIMUM_SIGNAL
 
 # Voxels at a time: bounds the memory of matrices per voxel.
 _CHUNK = 20_000
-# A voxel without usable signal is held by this multiple of the spread over brains.
-_POPULATION_WIDTH = 3.0
-# Weighted signals above this multiple of the reference are a fit gone astray, not a signal.
-_LARGEST_LOG_SIGNAL = 5.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class LinearAdaptation:
             rows, z along slices.
         stack: DTI or DKI.
         voxel: size along slices, rows and columns, mm.
+        device: where the steps are computed; results are on the CPU.
     """
 
     def __init__(
@@ -109,7 +112,9 @@ class LinearAdaptation:
         directions: np.ndarray,
         stack: Stack,
         voxel: tuple[float, float, float],
+        device: torch.device | str = "cpu",
     ) -> None:
+        self.device = torch.device(device)
         self.stack = stack
         self.brain = brain
         self.voxel = voxel
@@ -117,40 +122,39 @@ class LinearAdaptation:
         self.reference = float(np.median(signals[brain][:, without]))
         if not self.reference > 0:
             raise ValueError("the volumes without diffusion weighting hold no signal in the brain")
-        relative = torch.as_tensor(signals[brain] / self.reference, dtype=torch.float32)
-        self._relative = relative
+        self._relative = torch.as_tensor(signals[brain] / self.reference, dtype=torch.float32)
         self._design = torch.as_tensor(log_design(b_values, directions, len(stack) > 7))
-        self._log_signal = relative.clamp(min=MINIMUM_SIGNAL / self.reference).log()
-        self._weight = torch.empty_like(relative)
-        self.plain = torch.empty((len(relative), len(stack)), dtype=torch.float64)
+        self._weight = torch.empty_like(self._relative)
+        self.plain = torch.empty((len(self._relative), len(stack)), dtype=torch.float64)
         self._fit()
-        noise = high_pass_noise(signals, brain, b_values, voxel) / self.reference
+        noise = high_pass_noise(signals, brain, b_values, voxel, self.device) / self.reference
         self.noise = torch.as_tensor(noise, dtype=torch.float64)
 
     def _chunks(self) -> Iterator[slice]:
         for first in range(0, len(self._relative), _CHUNK):
             yield slice(first, first + _CHUNK)
 
-    def _information(self, part: slice) -> Tensor:
-        """X' W X of voxels: their precision when the noise SD is 1."""
-        return torch.einsum(
-            "vn,ni,nj->vij", self._weight[part].double(), self._design, self._design
-        )
+    def _to_device(self, values: Tensor) -> Tensor:
+        """(voxels, elements) as float64 (elements, voxels) on the device."""
+        return values.to(self.device, torch.float64).T.contiguous()
 
     def _fit(self) -> None:
         """Weighted least squares; weights are the squared signals of the ordinary fit."""
-        inverse = torch.linalg.pinv(self._design)
+        design = self._design.to(self.device)
+        ordinary_inverse = torch.linalg.pinv(self._design).to(self.device)
+        pairs = products(design)
+        smallest = MINIMUM_SIGNAL / self.reference
         for part in self._chunks():
-            measured = self._log_signal[part].double()
-            ordinary = measured @ inverse.T
-            predicted = ordinary @ self._design.T
-            self._weight[part] = torch.exp(2 * predicted.clamp(max=_LARGEST_LOG_SIGNAL)).float()
-            normal = self._information(part)
-            right = (self._weight[part].double() * (measured - predicted)) @ self._design
-            factor, failed = torch.linalg.cholesky_ex(normal)
-            correction = torch.cholesky_solve(right[..., None], factor)[..., 0]
-            usable = (failed == 0) & correction.isfinite().all(dim=1)
-            self.plain[part] = ordinary + torch.where(usable[:, None], correction, 0.0)
+            measured = self._to_device(self._relative[part]).clamp_(min=smallest).log_()
+            ordinary = ordinary_inverse @ measured
+            predicted = design @ ordinary
+            weight = torch.exp(2 * predicted.clamp(max=LARGEST_LOG_SIGNAL))
+            right = design.T @ (weight * (measured - predicted))
+            correction = solve(factorise(pairs @ weight, len(design.T)), right)
+            usable = correction.isfinite().all(dim=0)
+            plain = ordinary + torch.where(usable, correction, 0.0)
+            self.plain[part] = plain.T.cpu()
+            self._weight[part] = weight.T.float().cpu()
 
     def data_step(
         self, mean: Tensor | None = None, precision: Tensor | None = None
@@ -167,16 +171,23 @@ class LinearAdaptation:
         size = len(self.stack)
         maps = torch.empty_like(self.plain)
         covariance = torch.empty((len(maps), size, size), dtype=torch.float64)
-        population = torch.as_tensor(self.stack.mean)
-        weak = torch.as_tensor(1 / (_POPULATION_WIDTH * self.stack.spread) ** 2)
+        pairs = products(self._design.to(self.device))
+        triangle = lower_triangle(size)
+        diagonal = [triangle.index((i, i)) for i in range(size)]
+        population = torch.as_tensor(self.stack.mean)[None]
+        weak = torch.as_tensor(1 / (POPULATION_WIDTH * self.stack.spread) ** 2)[None]
         for part in self._chunks():
-            data = self._information(part) / self.noise[part, None, None] ** 2
-            belief = weak.expand(len(data), -1) if precision is None else precision[part]
-            centre = population.expand(len(data), -1) if mean is None else mean[part]
-            right = (data @ self.plain[part, :, None])[..., 0] + belief * centre
-            factor = torch.linalg.cholesky(data + torch.diag_embed(belief))
-            maps[part] = torch.cholesky_solve(right[..., None], factor)[..., 0]
-            covariance[part] = torch.cholesky_inverse(factor)
+            plain = self._to_device(self.plain[part])
+            belief = self._to_device(weak if precision is None else precision[part])
+            centre = self._to_device(population if mean is None else mean[part])
+            information = pairs @ self._to_device(self._weight[part])
+            information /= self.noise[part].to(self.device) ** 2
+            information[diagonal] += belief
+            factor = factorise(information, size)
+            # The step away from the plain fit, which suits the data best.
+            step = solve(factor, belief * (centre - plain))
+            maps[part] = (plain + step).T.cpu()
+            covariance[part] = inverse(factor).movedim(-1, 0).cpu()
         return maps, covariance
 
     def prior_step(
@@ -224,16 +235,12 @@ class LinearAdaptation:
 
     def residual(self, maps: Tensor) -> Tensor:
         """Root mean square of measured minus predicted signal, relative; (voxels,)."""
-        found = [
-            (
-                self._relative[part]
-                - torch.exp((maps[part] @ self._design.T).clamp(max=_LARGEST_LOG_SIGNAL))
-            )
-            .square()
-            .mean(dim=1)
-            .sqrt()
-            for part in self._chunks()
-        ]
+        design = self._design.to(self.device)
+        found = []
+        for part in self._chunks():
+            logarithm = (design @ self._to_device(maps[part])).clamp(max=LARGEST_LOG_SIGNAL)
+            difference = self._to_device(self._relative[part]) - torch.exp(logarithm)
+            found.append(difference.square().mean(dim=0).sqrt().cpu())
         return torch.cat(found)
 
     def _grid(self, values: Tensor) -> np.ndarray:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,9 +32,9 @@ from models.diffusion.noddi_fit import NoddiGaussNewton
 from models.diffusion.posterior import tensor_maps
 from models.diffusion.prior import NETWORKS, RunNetwork, onnx_network
 from models.diffusion.scalars import fractional_anisotropy
+from models.diffusion.series import Series
 from models.diffusion.signal import dki_signal, tensor_basis
 from models.diffusion.tensor_fit import TensorLeastSquares
-from models.diffusion.training_maps import Series
 
 _ROOT = Path(__file__).resolve().parents[2]
 _WHITE_MATTER_FA = 0.45
@@ -53,7 +52,6 @@ def main() -> None:
         "--data", type=Path, default=os.environ.get("QUANTMAP_DATA", _ROOT.parent / "shared/data")
     )
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--speed", action="store_true", help="also time the whole pipeline")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -72,9 +70,6 @@ def main() -> None:
     held_out(human, run)
     print("\n## Prior weight 0")
     weight_zero(human, run)
-    if arguments.speed:
-        print("\n## Speed: adapted pipeline, 128 x 128 x 60 x 34")
-        speed(run)
 
 
 def adaptation(series: Series, volumes: np.ndarray) -> LinearAdaptation:
@@ -312,32 +307,6 @@ def weight_zero(series: Series, run: RunNetwork) -> None:
     usable = ~fit.unweighted.numpy()
     difference = np.abs(tensor - fit.tensor.numpy() * 1e3)[usable]
     print(f"tensor elements, um2/ms: largest difference {difference.max():.2e}")
-
-
-def speed(run: RunNetwork) -> None:
-    """Seconds of the adapted tensor of a large series of noise around a smooth head."""
-    series = large_series()
-    began = time.perf_counter()
-    adapt(adaptation(series, np.arange(len(series.b_values))), run)
-    print(f"{time.perf_counter() - began:.1f} s for {int(series.brain.sum())} voxels")
-
-
-def large_series(shape: tuple[int, int, int] = (60, 128, 128), volumes: int = 34) -> Series:
-    """An ellipsoid of uniform anisotropic tissue with noise: 4 b0, the rest b = 1000."""
-    generator = np.random.default_rng(0)
-    g = generator.standard_normal((volumes, 3))
-    g /= np.linalg.norm(g, axis=1, keepdims=True)
-    b = np.where(np.arange(volumes) < 4, 0.0, 1000.0)
-    g[b == 0] = 0
-    axes = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in shape)]
-    slices, rows, columns = axes
-    brain = (slices / 0.9) ** 2 + (rows / 0.85) ** 2 + (columns / 0.7) ** 2 < 1
-    decay = np.exp(-b * (0.5e-3 + 0.8e-3 * g[:, 0] ** 2)).astype(np.float32)
-    signals = np.empty((*shape, volumes), dtype=np.float32)
-    for volume in range(volumes):
-        noise = generator.standard_normal(shape, dtype=np.float32)
-        signals[..., volume] = 500 * (brain * decay[volume] + 0.03 * noise)
-    return Series(np.abs(signals), b, g, brain, np.array([2.5, 2.0, 2.0]))
 
 
 if __name__ == "__main__":

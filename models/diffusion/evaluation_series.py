@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from models.diffusion.phantom import load_anatomies, microstructure_signal, random_microstructure
+from models.diffusion.phantom import microstructure_signal, random_microstructure
+from models.diffusion.random_draws import RandomDraws
 from models.diffusion.signal_design import log_design
-from models.diffusion.training_maps import Series, convert, read_nifti
+from models.diffusion.training_maps import Series, convert, load_anatomies, read_nifti
 
 # Seeds that no training uses.
 _FIRST_SEED = 1_000_000
@@ -48,23 +50,27 @@ def simulated_series(data: Path, seed: int, sigma: float) -> tuple[Series, Serie
         sigma: noise SD relative to the median signal without weighting; it varies by ± 30 %
             over the slab.
     """
-    anatomies = load_anatomies(data)
+    anatomies = [torch.from_numpy(one).float() / 255 for one in load_anatomies(data)]
     generator = np.random.default_rng(_FIRST_SEED + seed)
+    draws = RandomDraws(_FIRST_SEED + seed)
     while True:
-        slab = random_microstructure(anatomies, generator)
-        if slab.brain[1].mean() > 0.3:
+        slabs = random_microstructure(anatomies, 1, draws)
+        brain = slabs.brain[0].numpy()
+        if brain[1].mean() > 0.3:
             break
     directions = generator.standard_normal((60, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     b = np.concatenate((np.zeros(4), np.full(60, 1000.0)))
     g = np.vstack((np.zeros((4, 3)), directions))
-    clean = microstructure_signal(slab, b, g)
-    clean /= np.median(clean[..., 0][slab.brain])
+    clean = microstructure_signal(
+        slabs, 0, torch.as_tensor(b).float(), torch.as_tensor(g).float()
+    ).numpy()
+    clean /= np.median(clean[..., 0][brain])
     level = sigma * np.exp(0.3 * np.cos(np.linspace(-2, 2, clean.shape[2])))[:, None]
     noise = level * generator.standard_normal((2, *clean.shape))
     noisy = np.hypot(clean + noise[0], noise[1]).astype(np.float32)
     voxel = np.full(3, 2.0)
-    return Series(noisy, b, g, slab.brain, voxel), Series(clean, b, g, slab.brain, voxel)
+    return Series(noisy, b, g, brain, voxel), Series(clean, b, g, brain, voxel)
 
 
 def best_subset(series: Series, number: int, b: float) -> np.ndarray:

@@ -52,7 +52,11 @@ def at_noise_floor(signals: np.ndarray, sigma: float | np.ndarray) -> np.ndarray
 
 
 def high_pass_noise(
-    signals: np.ndarray, brain: np.ndarray, b_values: np.ndarray, voxel: tuple[float, float, float]
+    signals: np.ndarray,
+    brain: np.ndarray,
+    b_values: np.ndarray,
+    voxel: tuple[float, float, float],
+    device: torch.device | str = "cpu",
 ) -> np.ndarray:
     """Noise SD that varies smoothly over the brain, as coils and parallel imaging make it.
 
@@ -66,31 +70,45 @@ def high_pass_noise(
         brain: (slices, rows, columns), not empty.
         b_values: (volumes,) s/mm².
         voxel: size along slices, rows, columns, mm.
+        device: where it is computed.
 
     Returns:
         (voxels,) in the unit of the signals, positive.
     """
     inner = ndimage.binary_erosion(brain, np.ones((1, 3, 3)))
     inner = inner if inner.any() else brain
-    kernel = np.array([1.0, -2.0, 1.0])
-    total, volumes = np.zeros(brain.shape), 0
+    chosen = torch.as_tensor(inner, device=device)
+    total = torch.zeros(brain.shape, dtype=torch.float64, device=device)
+    volumes = 0
     for group in _alike(b_values):
         mean = signals[..., group].mean(axis=-1) if len(group) > 1 else 0.0
         left = np.sqrt(1 - 1 / len(group)) if len(group) > 1 else 1.0
         for volume in group:
-            deviation = signals[..., volume] - mean
-            rough = ndimage.convolve1d(
-                ndimage.convolve1d(deviation, kernel, axis=1), kernel, axis=2
-            )
+            deviation = torch.as_tensor(signals[..., volume] - mean, device=device)
+            rough = _second_difference(_second_difference(deviation, -2), -1)
             # The squared weights of the two-dimensional kernel sum to 36.
-            absolute = np.abs(rough) / (6 * left)
-            total += np.minimum(absolute, _LARGEST_DEVIATION * np.median(absolute[inner]))
+            absolute = rough.abs() / (6 * left)
+            total += absolute.clamp(max=_LARGEST_DEVIATION * float(absolute[chosen].median()))
             volumes += 1
+    total = total.cpu().numpy()
     sigmas = [_WINDOW / size for size in voxel]
     smooth = ndimage.gaussian_filter(np.where(inner, total / volumes, 0.0), sigmas)
     weight = ndimage.gaussian_filter(inner.astype(np.float64), sigmas)
     level = _MEAN_ABSOLUTE_TO_SD * smooth[brain] / np.maximum(weight[brain], 1e-6)
     return np.maximum(level, 1e-6 * max(float(level.max()), 1e-30))
+
+
+def _second_difference(values: Tensor, dimension: int) -> Tensor:
+    """1, -2, 1 along a dimension; the border counts twice."""
+    length = values.shape[dimension]
+    before = torch.cat(
+        (values.narrow(dimension, 0, 1), values.narrow(dimension, 0, length - 1)), dimension
+    )
+    after = torch.cat(
+        (values.narrow(dimension, 1, length - 1), values.narrow(dimension, length - 1, 1)),
+        dimension,
+    )
+    return before - 2 * values + after
 
 
 def _alike(b_values: np.ndarray) -> list[np.ndarray]:

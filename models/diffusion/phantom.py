@@ -1,266 +1,260 @@
-"""Synthetic microstructure on real brain anatomy: the maps that the priors learn from.
+"""Synthetic microstructure on real brain anatomy: the maps that the prior learns from.
 
 Tissue fractions come from the ICBM 152 template (carried by the nilearn package) and from a
-labelled brain; everything else is random: where tracts lie and cross, how dense and dispersed
-neurites are, how bright tissue is. Tracts are regions with sharp borders, within which
-directions turn smoothly. Nothing here claims to be anatomy: the prior is to learn that maps are
-piecewise smooth, with the joint statistics of diffusion in brain tissue.
+labelled brain, turned, stretched and bent; everything else is random: where tracts lie and
+cross, how dense and dispersed neurites are, how bright tissue is. Tracts are regions with sharp
+borders, within which directions turn smoothly. Nothing here claims to be anatomy: the prior is
+to learn that maps are piecewise smooth, with the joint statistics of diffusion in brain tissue.
+
+Slabs are made in batches, on the CPU or a GPU: arrays are (slabs, slices, rows, columns).
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import nibabel
-import numpy as np
-import scipy.io
 import torch
-from scipy import ndimage
-from scipy.spatial.transform import Rotation
+from torch import Tensor
+from torch.nn import functional
 
 from models.diffusion.noddi import noddi_signal
+from models.diffusion.random_draws import RandomDraws, small_rotations
 
 #: Slices, rows and columns of one slab.
 SLAB = (3, 96, 96)
 _REGIONS = 5
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """Tissue fractions of one head on a 1 mm grid, (x, y, z), values 0 to 1."""
-
-    grey: np.ndarray
-    white: np.ndarray
-    brain: np.ndarray
+# Radians by which heads are tilted, and the share of slabs that lie anyhow.
+_TILT = 0.25
+_ANYHOW = 0.3
 
 
 @dataclass(frozen=True)
 class Microstructure:
-    """What a slab is made of; every array (slices, rows, columns), directions (..., 3).
+    """What slabs are made of.
 
     Attributes:
-        brain: where there is brain.
+        brain: bool (slabs, slices, rows, columns).
+        voxel: (slabs, 3) mm along slices, rows and columns.
         white: fraction of white matter.
         grey: fraction of grey matter; the rest of the brain is free water.
-        s0: signal at b = 0 relative to its median over the brain, by tissue: (..., 3) of white,
-            grey and free water.
-        ndi: (..., 3) neurite density of the first and second tract, and of grey matter.
-        odi: (..., 3) their orientation dispersion.
-        fwf: free water fraction within tissue.
-        orientation: (..., 3, 3) mean orientation of the first, second tract and grey matter.
+        s0: signal at b = 0, (3, ...) of white and grey matter and free water.
+        ndi: (3, ...) neurite density of the first and second tract, and of grey matter.
+        odi: (3, ...) their orientation dispersion.
+        fwf: free water fraction within white matter.
+        orientation: (3, ..., 3) mean orientations; x along columns, y along rows, z along slices.
         crossing: share of the second tract in white matter.
-        parallel_diffusivity: of the slab, mm²/s.
+        parallel_diffusivity: (slabs,) mm²/s.
     """
 
-    brain: np.ndarray
-    white: np.ndarray
-    grey: np.ndarray
-    s0: np.ndarray
-    ndi: np.ndarray
-    odi: np.ndarray
-    fwf: np.ndarray
-    orientation: np.ndarray
-    crossing: np.ndarray
-    parallel_diffusivity: float
+    brain: Tensor
+    voxel: Tensor
+    white: Tensor
+    grey: Tensor
+    s0: Tensor
+    ndi: Tensor
+    odi: Tensor
+    fwf: Tensor
+    orientation: Tensor
+    crossing: Tensor
+    parallel_diffusivity: Tensor
 
 
-def load_anatomies(data: Path) -> list[Anatomy]:
-    """The template of nilearn and the labelled brain under ``data``.
+class SmoothFields:
+    """Gaussian random fields of unit variance on the grids of a batch of slabs.
 
     Args:
-        data: folder with ``phantom_brain_labels``.
+        draws: source of random numbers.
+        voxel: (slabs, 3) mm along slices, rows, columns.
     """
-    found = importlib.util.find_spec("nilearn")
-    if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError("training needs the tissue maps of the package nilearn")
-    folder = Path(found.submodule_search_locations[0]) / "datasets" / "data"
 
-    def template(name: str) -> np.ndarray:
-        path = folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
-        return np.asarray(nibabel.nifti1.load(path).dataobj, dtype=np.float32) / 255
+    def __init__(self, draws: RandomDraws, voxel: Tensor) -> None:
+        self._draws = draws
+        self._voxel = voxel
+        rows = torch.fft.fftfreq(SLAB[1], device=voxel.device)[:, None]
+        columns = torch.fft.rfftfreq(SLAB[2], device=voxel.device)[None]
+        self._square = rows**2 + columns**2
 
-    t1 = template("t1")
-    head = ndimage.binary_dilation(ndimage.binary_fill_holes(t1 > 0), iterations=1)
-    first = Anatomy(template("gm"), template("wm"), head.astype(np.float32))
-    labels = scipy.io.loadmat(
-        data / "phantom_brain_labels" / "Resources" / "BrainModel.mat", variable_names=["Anatomy"]
-    )["Anatomy"]
-    second = Anatomy(
-        np.isin(labels, (2, 8)).astype(np.float32),
-        (labels == 3).astype(np.float32),
-        np.isin(labels, (1, 2, 3, 8)).astype(np.float32),
-    )
-    return [first, second]
+    def __call__(self, low: float, high: float, *leading: int) -> Tensor:
+        """Fields of correlation lengths drawn between two bounds, mm.
 
-
-def smooth_field(
-    generator: np.random.Generator, length: float, voxel: np.ndarray, shape: tuple[int, ...] = SLAB
-) -> np.ndarray:
-    """Gaussian random field of unit variance; correlation length and voxel size in mm."""
-    noise = generator.standard_normal(shape).astype(np.float32)
-    # Slabs are thin, so along slices the field is blended instead of filtered.
-    field = ndimage.gaussian_filter(noise, (0, length / voxel[1], length / voxel[2]), mode="wrap")
-    turn = min(1.0, voxel[0] / length)
-    slices = [field[0]]
-    for fresh in field[1:]:
-        slices.append(np.sqrt(1 - turn**2) * slices[-1] + turn * fresh)
-    field = np.stack(slices)
-    return (field - field.mean()) / (field.std() + 1e-6)
+        Returns:
+            (*leading, slabs, slices, rows, columns).
+        """
+        slabs = len(self._voxel)
+        length = self._draws.uniform(low, high, *leading, slabs)
+        noise = self._draws.normal(*leading, slabs, *SLAB)
+        sigma = (length / self._voxel[:, 1])[..., None, None, None]
+        response = torch.exp(-2 * (torch.pi * sigma) ** 2 * self._square)
+        field = torch.fft.irfft2(torch.fft.rfft2(noise) * response, s=SLAB[1:])
+        field = field / field.std(dim=(-3, -2, -1), keepdim=True).clamp(min=1e-6)
+        # Slabs are thin, so along slices the field is blended instead of filtered.
+        turn = (self._voxel[:, 0] / length).clamp(max=1.0)[..., None, None]
+        keep = torch.sqrt(1 - turn**2)
+        slices = [field[..., 0, :, :]]
+        for number in range(1, SLAB[0]):
+            slices.append(keep * slices[-1] + turn * field[..., number, :, :])
+        field = torch.stack(slices, dim=-3)
+        field = field - field.mean(dim=(-3, -2, -1), keepdim=True)
+        return field / field.std(dim=(-3, -2, -1), keepdim=True).clamp(min=1e-6)
 
 
 def random_microstructure(
-    anatomies: list[Anatomy], generator: np.random.Generator
+    anatomies: list[Tensor], slabs: int, draws: RandomDraws
 ) -> Microstructure:
-    """One random slab."""
-    voxel = np.exp(generator.uniform(np.log(1.4), np.log(3.6))) * np.array(
-        [generator.uniform(0.8, 2.0), 1.0, 1.0]
-    )
-    grey, white, brain = _tissue(anatomies[generator.integers(len(anatomies))], voxel, generator)
+    """Random slabs.
 
-    def field(low: float, high: float) -> np.ndarray:
-        return smooth_field(generator, generator.uniform(low, high), voxel)
-
-    tracts = [np.argmax([field(4, 16) for _ in range(_REGIONS)], axis=0) for _ in range(2)]
-    grey_regions = np.argmax([field(8, 25) for _ in range(_REGIONS)], axis=0)
-    regions = (*tracts, grey_regions)
-
-    def by_region(index: int, scale: float) -> np.ndarray:
-        return scale * generator.standard_normal(_REGIONS).astype(np.float32)[regions[index]]
-
-    orientation = np.stack([_directions(regions[i], field, generator) for i in range(3)], axis=-2)
-    white_density = generator.uniform(0.5, 0.72)
-    ndi = np.stack(
+    Args:
+        anatomies: (3, x, y, z) fractions of grey matter, white matter and brain of each head on
+            a 1 mm grid.
+        slabs: how many.
+        draws: source of random numbers, on the device of the anatomies.
+    """
+    voxel = draws.log_uniform(1.4, 3.6, slabs)
+    voxel = torch.stack((voxel * draws.uniform(0.8, 2.0, slabs), voxel, voxel), dim=1)
+    field = SmoothFields(draws, voxel)
+    grey, white, brain = _tissue(anatomies, voxel, field, draws)
+    regions = torch.stack(
         (
-            white_density + by_region(0, 0.06) + 0.04 * field(5, 20),
-            white_density + by_region(1, 0.06) + 0.04 * field(5, 20),
-            generator.uniform(0.3, 0.5) + by_region(2, 0.04) + 0.04 * field(5, 20),
-        ),
-        axis=-1,
-    ).clip(0.05, 0.95)
-    white_dispersion = np.log(generator.uniform(0.06, 0.16))
-    odi = np.stack(
-        (
-            np.exp(white_dispersion + by_region(0, 0.4) + 0.25 * field(4, 15)),
-            np.exp(white_dispersion + by_region(1, 0.4) + 0.25 * field(4, 15)),
-            generator.uniform(0.4, 0.7) + by_region(2, 0.06) + 0.05 * field(4, 15),
-        ),
-        axis=-1,
-    ).clip(0.015, 0.95)
-    crossing = (0.25 * field(6, 20) + by_region(1, 0.15)).clip(0, 0.5)
-    water = (0.03 * field(6, 20) + by_region(0, 0.02)).clip(0, 0.3)
-    levels = np.array(
-        [1.0, generator.uniform(1.0, 1.5), np.exp(generator.uniform(np.log(1.2), np.log(4.0)))],
-        dtype=np.float32,
+            field(4, 16, _REGIONS).argmax(dim=0),
+            field(4, 16, _REGIONS).argmax(dim=0),
+            field(8, 25, _REGIONS).argmax(dim=0),
+        )
     )
-    bias = np.exp(generator.uniform(0, 0.3) * field(30, 60))
-    texture = np.exp(by_region(0, 0.06) + by_region(2, 0.05) + 0.04 * field(3, 10))
-    s0 = levels * (bias * texture)[..., None]
-    s0 = np.concatenate((s0[..., :2], (levels[2] * bias)[..., None]), axis=-1)
+
+    def each(low: float, high: float) -> Tensor:
+        return draws.uniform(low, high, slabs)[:, None, None, None]
+
+    def by_region(index: int) -> Tensor:
+        values = draws.normal(slabs, _REGIONS)
+        return values.gather(1, regions[index].flatten(1)).view(slabs, *SLAB)
+
+    white_density = each(0.45, 0.72)
+    ndi = torch.stack(
+        (
+            white_density + 0.06 * by_region(0) + 0.04 * field(5, 20),
+            white_density + 0.06 * by_region(1) + 0.04 * field(5, 20),
+            each(0.28, 0.5) + 0.04 * by_region(2) + 0.04 * field(5, 20),
+        )
+    ).clamp(0.05, 0.95)
+    white_dispersion = each(0.05, 0.18).log()
+    odi = torch.stack(
+        (
+            torch.exp(white_dispersion + 0.4 * by_region(0) + 0.25 * field(4, 15)),
+            torch.exp(white_dispersion + 0.4 * by_region(1) + 0.25 * field(4, 15)),
+            each(0.35, 0.75) + 0.06 * by_region(2) + 0.05 * field(4, 15),
+        )
+    ).clamp(0.015, 0.95)
+    bias = torch.exp(each(0, 0.3) * field(30, 60))
+    texture = torch.exp(0.06 * by_region(0) + 0.05 * by_region(2) + 0.04 * field(3, 10))
+    water_level = draws.log_uniform(1.2, 4.0, slabs)[:, None, None, None]
     return Microstructure(
         brain=brain,
+        voxel=voxel,
         white=white,
         grey=grey,
-        s0=s0,
+        s0=torch.stack((bias * texture, bias * texture * each(1.0, 1.5), bias * water_level)),
         ndi=ndi,
         odi=odi,
-        fwf=water,
-        orientation=orientation,
-        crossing=crossing,
-        parallel_diffusivity=1e-3 * generator.uniform(1.55, 1.95),
+        fwf=(0.03 * field(6, 20) + 0.02 * by_region(0)).clamp(0, 0.3),
+        orientation=_orientations(regions, field, draws),
+        crossing=(0.25 * field(6, 20) + 0.15 * by_region(1)).clamp(0, 0.5),
+        parallel_diffusivity=1e-3 * draws.uniform(1.5, 2.0, slabs),
     )
 
 
 def microstructure_signal(
-    slab: Microstructure, b_values: np.ndarray, directions: np.ndarray
-) -> np.ndarray:
-    """Noise-free signals of a slab.
+    slabs: Microstructure, number: int, b_values: Tensor, directions: Tensor
+) -> Tensor:
+    """Noise-free signals of one slab of a batch.
 
     Args:
-        slab: what it is made of.
-        b_values: (volumes,) s/mm².
+        slabs: what they are made of.
+        number: which.
+        b_values: (volumes,) s/mm², float32.
         directions: (volumes, 3) unit vectors in the frame of the array.
 
     Returns:
         float32 (slices, rows, columns, volumes); zero outside the brain.
     """
-    b = torch.as_tensor(b_values, dtype=torch.float32)
-    g = torch.as_tensor(directions, dtype=torch.float32)
-    inside = slab.brain
+    white, grey = slabs.white[number], slabs.grey[number]
+    crossing, s0 = slabs.crossing[number], slabs.s0[:, number]
+    amounts = torch.stack((white * (1 - crossing) * s0[0], white * crossing * s0[0], grey * s0[1]))
+    water = torch.stack((slabs.fwf[number], slabs.fwf[number], torch.zeros_like(grey)))
+    tissue = noddi_signal(
+        amounts,
+        slabs.ndi[:, number],
+        slabs.odi[:, number],
+        water,
+        slabs.orientation[:, number],
+        b_values,
+        directions,
+        float(slabs.parallel_diffusivity[number]),
+    ).sum(dim=0)
+    free = (1 - white - grey) * s0[2]
+    signal = tissue + free[..., None] * torch.exp(-3e-3 * b_values)
+    return signal * slabs.brain[number, ..., None]
 
-    def values(array: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(array[inside], dtype=torch.float32)
 
-    fwf = values(slab.fwf)
-    zero = torch.zeros_like(fwf)
-    tissues = []
-    for i, (amount, water) in enumerate(
-        (
-            (slab.white * (1 - slab.crossing) * slab.s0[..., 0], fwf),
-            (slab.white * slab.crossing * slab.s0[..., 0], fwf),
-            (slab.grey * slab.s0[..., 1], zero),
-        )
-    ):
-        tissues.append(
-            noddi_signal(
-                values(amount),
-                values(slab.ndi[..., i]),
-                values(slab.odi[..., i]),
-                water,
-                values(slab.orientation[..., i, :]),
-                b,
-                g,
-                slab.parallel_diffusivity,
-            )
-        )
-    free = values((1 - slab.white - slab.grey) * slab.s0[..., 2])
-    total = sum(tissues) + free[:, None] * torch.exp(-3e-3 * b)
-    signal = np.zeros((*inside.shape, len(b_values)), dtype=np.float32)
-    signal[inside] = total.numpy()
-    return signal
+def sample_grid(image: Tensor, points: Tensor) -> Tensor:
+    """Linear interpolation of an image, zero outside.
+
+    Args:
+        image: (channels, i, j, k).
+        points: (..., 3) indices i, j, k.
+
+    Returns:
+        (channels, ...).
+    """
+    size = torch.tensor(image.shape[1:], dtype=torch.float32, device=image.device)
+    grid = (2 * points / (size - 1) - 1).flip(-1).reshape(1, 1, 1, -1, 3)
+    found = functional.grid_sample(image[None], grid, align_corners=True)
+    return found.reshape(len(image), *points.shape[:-1])
+
+
+def slab_indices(device: torch.device) -> Tensor:
+    """Indices (slices, rows, columns, 3) relative to the middle of a slab."""
+    axes = [torch.arange(n, dtype=torch.float32, device=device) - (n - 1) / 2 for n in SLAB]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
 
 def _tissue(
-    anatomy: Anatomy, voxel: np.ndarray, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fractions of grey and white matter and the brain on a randomly placed grid."""
-    shape = np.array(SLAB)
-    inside = np.argwhere(anatomy.brain[::4, ::4, ::4] > 0) * 4
-    centre = inside.mean(axis=0) + generator.uniform(-0.5, 0.5, 3) * np.ptp(inside, axis=0) * 0.6
-    turn = Rotation.from_rotvec(generator.normal(0, 0.25, 3)).as_matrix()
-    spin = Rotation.from_euler("z", generator.uniform(0, 2 * np.pi)).as_matrix()
-    axes = (spin @ turn)[:, ::-1]  # columns: directions of slices, rows, columns in (x, y, z)
-    if generator.uniform() < 0.3:
-        axes = Rotation.random(random_state=int(generator.integers(2**31))).as_matrix()
-    stretch = generator.uniform(0.85, 1.15, 3)
-    fine = []
-    for part in range(4):  # four points a voxel for partial volume
-        shift = np.array([part % 2, part // 2, (part + 1) % 2]) / 2 - 0.25
-        index = np.indices(SLAB).reshape(3, -1).T + shift - (shape - 1) / 2
-        points = (centre[:, None] + axes @ (index * voxel * stretch).T).astype(np.float32)
-        fine.append(
-            [
-                ndimage.map_coordinates(image, points, order=1)
-                for image in (anatomy.grey, anatomy.white, anatomy.brain)
-            ]
-        )
-    grey, white, brain = (
-        np.mean([part[i] for part in fine], axis=0).reshape(SLAB) for i in range(3)
-    )
-    total = np.maximum(grey + white, 1.0)
+    anatomies: list[Tensor], voxel: Tensor, field: SmoothFields, draws: RandomDraws
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fractions of grey and white matter and the brain on randomly placed, bent grids."""
+    slabs = len(voxel)
+    turn = small_rotations(draws, slabs, _TILT)
+    anyhow = draws.chance(_ANYHOW, slabs)[:, None, None]
+    turn = torch.where(anyhow, draws.rotations(slabs), turn)
+    stretch = draws.uniform(0.85, 1.15, slabs, 3)
+    which = draws.integers(0, len(anatomies), slabs)
+    place = draws.uniform(-0.3, 0.3, slabs, 3)
+    bend = (draws.uniform(0, 4, slabs)[:, None, None, None] * field(10, 30, 3)).movedim(0, -1)
+    shifts = [(p % 2 / 2 - 0.25, p // 2 / 2 - 0.25, (p + 1) % 2 / 2 - 0.25) for p in range(4)]
+    found = torch.zeros((3, slabs, *SLAB), device=voxel.device)
+    for number, anatomy in enumerate(anatomies):
+        chosen = torch.nonzero(which == number)[:, 0]
+        if not len(chosen):
+            continue
+        filled = torch.nonzero(anatomy[2, ::4, ::4, ::4] > 0.5).float() * 4
+        middle, extent = filled.mean(dim=0), filled.amax(dim=0) - filled.amin(dim=0)
+        # Rows of ``turn`` are the slab's x, y, z in the head; indices are (z, y, x).
+        axes = turn[chosen].flip(1)
+        step = voxel[chosen] * stretch[chosen]
+        for shift in shifts:  # four points a voxel for partial volume
+            index = slab_indices(voxel.device) + torch.tensor(shift, device=voxel.device)
+            offset = torch.einsum("zyxi,ni,nij->nzyxj", index, step, axes)
+            centre = (middle + place[chosen] * extent)[:, None, None, None]
+            found[:, chosen] += sample_grid(anatomy, centre + offset + bend[chosen]) / len(shifts)
+    grey, white, brain = found
+    total = (grey + white).clamp(min=1.0)
     return grey / total, white / total, brain > 0.5
 
 
-def _directions(
-    regions: np.ndarray,
-    field: Callable[[float, float], np.ndarray],
-    generator: np.random.Generator,
-) -> np.ndarray:
+def _orientations(regions: Tensor, field: SmoothFields, draws: RandomDraws) -> Tensor:
     """Unit vectors that turn smoothly within a region and jump between regions."""
-    turning = generator.uniform(0.2, 0.8) * np.stack([field(10, 30) for _ in range(3)], axis=-1)
-    mean = generator.standard_normal((_REGIONS, 3))
-    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-    direction = mean[regions] + turning
-    return (direction / np.linalg.norm(direction, axis=-1, keepdims=True)).astype(np.float32)
+    kinds, slabs = regions.shape[:2]
+    amount = draws.uniform(0.2, 0.8, kinds, slabs)[:, :, None, None, None, None]
+    turning = amount * field(10, 30, 3, kinds).movedim(0, -1)
+    mean = functional.normalize(draws.normal(kinds, slabs, _REGIONS, 3), dim=-1)
+    index = regions.flatten(2)[..., None].expand(-1, -1, -1, 3)
+    return functional.normalize(mean.gather(2, index).view(*turning.shape) + turning, dim=-1)

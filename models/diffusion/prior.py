@@ -53,6 +53,26 @@ def onnx_network(path: Path, threads: int = 0) -> RunNetwork:
     return run
 
 
+def torch_network(network: torch.nn.Module, device: torch.device | str) -> RunNetwork:
+    """A network in PyTorch on any device, for where ONNX Runtime has no provider for it.
+
+    Args:
+        network: as ``network.PriorNetwork``, trained.
+        device: where it runs.
+    """
+    network = network.to(device).eval()
+
+    def run(
+        maps: np.ndarray, sd: np.ndarray, correlation: np.ndarray, brain: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        inputs = [torch.from_numpy(x).to(device) for x in (maps, sd, correlation, brain)]
+        with torch.inference_mode():
+            mean, posterior = network(*inputs)
+        return mean.cpu().numpy(), posterior.cpu().numpy()
+
+    return run
+
+
 def correlation_with_s0(covariance: Tensor) -> Tensor:
     """Correlation of the error of ln S0 with that of the isotropic part of the tensor.
 

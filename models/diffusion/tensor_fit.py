@@ -21,6 +21,7 @@ from torch import Tensor
 
 from models.diffusion.design import LARGEST_CONDITION, PARAMETERS, condition, design_matrix
 from models.diffusion.eigen import symmetric_eigen
+from models.diffusion.normal_equations import factorise, products, solve
 
 Method = Literal["weighted", "ordinary"]
 
@@ -29,10 +30,6 @@ Method = Literal["weighted", "ordinary"]
 MINIMUM_SIGNAL = 1e-4
 #: Smallest b·D that an eigenvalue may stand for (DIPY's tolerance); smaller ones are raised.
 MINIMUM_ATTENUATION = 1e-6
-
-# Lower triangle of the normal matrix, column after column.
-_LOWER = tuple((row, column) for column in range(PARAMETERS) for row in range(column, PARAMETERS))
-_COLUMN_START = tuple(_LOWER.index((column, column)) for column in range(PARAMETERS))
 
 
 @dataclass(frozen=True)
@@ -97,32 +94,32 @@ class TensorLeastSquares:
         self.minimum_eigenvalue = MINIMUM_ATTENUATION / float(np.max(b_values))
         self._design = torch.as_tensor(matrix)
         self._pseudo_inverse = torch.as_tensor(np.linalg.pinv(matrix))
-        self._products = torch.as_tensor(
-            np.stack([matrix[:, row] * matrix[:, column] for row, column in _LOWER])
-        )
+        self._products = products(self._design)
 
     def fit(self, signals: Tensor) -> TensorFit:
         """Fit a batch that fits into memory: some 3 kB a voxel.
 
         Args:
-            signals: (voxels, volumes), every value finite.
+            signals: (voxels, volumes), every value finite; results are on their device.
         """
+        device = signals.device
+        design = self._design.to(device)
         measured = signals.T.to(torch.float64).contiguous()
         too_small = measured < self.minimum_signal
         log_signal = measured.clamp(min=self.minimum_signal).log_()
-        parameters = self._pseudo_inverse @ log_signal
-        predicted = self._design @ parameters
-        unweighted = torch.zeros(measured.shape[1], dtype=torch.bool)
+        parameters = self._pseudo_inverse.to(device) @ log_signal
+        predicted = design @ parameters
+        unweighted = torch.zeros(measured.shape[1], dtype=torch.bool, device=device)
         if self.method == "weighted":
             # The correction of the ordinary fit is solved for, not the parameters: residuals
             # are small, so an ill-conditioned voxel loses digits of little weight only.
             weights = torch.exp(2 * (predicted - predicted.amax(dim=0)))
-            normal = self._products @ weights
-            right = self._design.T @ weights.mul_(log_signal.sub_(predicted))
-            correction = _solve(normal, right)
+            normal = self._products.to(device) @ weights
+            right = design.T @ weights.mul_(log_signal.sub_(predicted))
+            correction = solve(factorise(normal, PARAMETERS), right)
             unweighted = ~correction.isfinite().all(dim=0)
             parameters = parameters + torch.where(unweighted, 0.0, correction)
-            predicted = self._design @ parameters
+            predicted = design @ parameters
         values, principal = symmetric_eigen(parameters[:6])
         values = values * 1e-3
         return TensorFit(
@@ -135,29 +132,3 @@ class TensorLeastSquares:
             raised_eigenvalues=(values < self.minimum_eigenvalue).sum(dim=0),
             unweighted=unweighted,
         )
-
-
-def _solve(normal: Tensor, right: Tensor) -> Tensor:
-    """Solve positive definite systems by Cholesky factors, all voxels together.
-
-    Args:
-        normal: (28, voxels) lower triangles, column after column.
-        right: (7, voxels) right sides.
-
-    Returns:
-        (7, voxels); not finite where the matrix is singular in double precision.
-    """
-    factor = normal.new_zeros((PARAMETERS, PARAMETERS, normal.shape[1]))
-    for j, start in enumerate(_COLUMN_START):
-        column = normal[start : start + PARAMETERS - j]
-        if j:
-            column = column - (factor[j:, :j] * factor[j, :j]).sum(dim=1)
-        factor[j:, j] = column * torch.rsqrt(column[0])
-    solution = right.clone()
-    for j in range(PARAMETERS):
-        solution[j] /= factor[j, j]
-        solution[j + 1 :] -= factor[j + 1 :, j] * solution[j]
-    for j in reversed(range(PARAMETERS)):
-        solution[j] /= factor[j, j]
-        solution[:j] -= factor[j, :j] * solution[j]
-    return solution

@@ -10,37 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from models.diffusion.channels import Stack
-from models.diffusion.degradation import Noisy, crop, fit_noise, free_noise, turn, vary
+from models.diffusion.channels import DTI
+from models.diffusion.degradation import Noisy, Tables, fit_noise, turn, vary
 from models.diffusion.network import PriorNetwork
-from models.diffusion.phantom import load_anatomies
-from models.diffusion.training_maps import real_maps, real_slab, synthetic_slab
+from models.diffusion.random_draws import RandomDraws
+from models.diffusion.training_slabs import Slabs
 
 _WINDOW = 64
-_FIT_NOISE_SHARE = 0.75
-_WARM_UP = 150
+_WARM_UP = 200
+_LONGEST_MEMORY = 0.999
+_STEPS_BETWEEN_LOSSES = 10
 _LARGEST_SQUARE = 100.0
-_SMALLEST_BRAIN = 0.12
 # Presence of the slice below and of the slice above, and how often.
 _PRESENCE = ((0, 0), (0, 1), (1, 0), (1, 1))
 _PRESENCE_SHARES = (0.45, 0.1, 0.1, 0.35)
-
-
-@dataclass
-class Slabs:
-    """Clean maps to train on.
-
-    Attributes:
-        maps: float16 (slabs, channels, slices, rows, columns).
-        brain: bool (slabs, slices, rows, columns).
-    """
-
-    maps: Tensor
-    brain: Tensor
 
 
 @dataclass
@@ -53,7 +39,7 @@ class Progress:
         optimiser: AdamW.
         step: steps done.
         seconds: time spent on them.
-        losses: (square error, negative log likelihood) of each step.
+        losses: (square error, negative log likelihood) of every tenth step.
     """
 
     network: PriorNetwork
@@ -64,30 +50,11 @@ class Progress:
     losses: list[tuple[float, float]] = field(default_factory=list)
 
 
-def make_slabs(
-    stack: Stack, synthetic: int, real: int, data: Path, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Synthetic slabs, then slabs of the real training series; channels and brain of each."""
-    generator = np.random.default_rng(seed)
-    anatomies = load_anatomies(data)
-    sources = real_maps(data) if real else []
-    weights = np.array([source.brain.sum() for source in sources], dtype=float)
-    for number in range(synthetic + real):
-        while True:
-            if number < synthetic:
-                maps, brain = synthetic_slab(stack, anatomies, generator)
-            else:
-                which = generator.choice(len(sources), p=weights / weights.sum())
-                maps, brain = real_slab(sources[which], generator)
-            if brain[brain.shape[0] // 2].mean() > _SMALLEST_BRAIN:
-                break
-        yield maps.astype(np.float16), brain
-
-
-def start(stack: Stack, rate: float, device: torch.device, seed: int) -> Progress:
-    """A fresh training."""
+def start(rate: float, device: torch.device, seed: int) -> Progress:
+    """A fresh training of the prior of the DTI stack."""
     torch.manual_seed(seed)
-    network = PriorNetwork(stack).to(device)
+    torch.backends.cudnn.benchmark = True
+    network = PriorNetwork(DTI).to(device)
     for weight in network.parameters():
         if weight.ndim == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
@@ -127,7 +94,6 @@ def resume(progress: Progress, path: Path) -> None:
 def train(
     progress: Progress,
     slabs: Slabs,
-    stack: Stack,
     *,
     seconds: float,
     batch: int,
@@ -137,63 +103,87 @@ def train(
     """Train until ``seconds`` have been spent in all; yields after every step.
 
     The learning rate warms up, then falls along a cosine to 2 % at the end. Convolutions run in
-    bfloat16, everything else in float32.
+    bfloat16, everything else in float32. Slabs, network and examples are on one device.
     """
-    generator = np.random.default_rng((seed, progress.step))
-    source = torch.Generator().manual_seed(int(generator.integers(2**31)))
     device = next(progress.network.parameters()).device
+    draws = RandomDraws(seed + 1_000_003 * progress.step, device)
+    examples = Examples(slabs, batch, draws)
     while progress.seconds < seconds:
         began = time.perf_counter()
         fraction = min(1.0, progress.seconds / seconds)
         scale = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fraction))
         for group in progress.optimiser.param_groups:
             group["lr"] = rate * min(1.0, (progress.step + 1) / _WARM_UP) * scale
-        clean, noisy, brain = example(slabs, stack, batch, generator, source)
-        square, likelihood = losses(
-            progress.network,
-            clean.to(device),
-            Noisy(*(t.to(device) for t in (noisy.maps, noisy.sd, noisy.correlation))),
-            brain.to(device),
-        )
+        square, likelihood = losses(progress.network, *examples.draw())
         progress.optimiser.zero_grad()
         (square + 0.2 * likelihood).backward()
         torch.nn.utils.clip_grad_norm_(progress.network.parameters(), 1.0)
         progress.optimiser.step()
         progress.step += 1
-        keep = min(0.998, (progress.step + 1) / (progress.step + 20))
+        keep = min(_LONGEST_MEMORY, (progress.step + 1) / (progress.step + 20))
         with torch.no_grad():
-            pairs = zip(progress.average.parameters(), progress.network.parameters(), strict=True)
-            for average, current in pairs:
-                average.lerp_(current, 1 - keep)
-        progress.losses.append((float(square.detach()), float(likelihood.detach())))
+            torch._foreach_lerp_(
+                list(progress.average.parameters()), list(progress.network.parameters()), 1 - keep
+            )
+        # Reading a loss waits for the device, so that only every so many steps are read.
+        if (progress.step - 1) % _STEPS_BETWEEN_LOSSES == 0:
+            found = torch.stack((square, likelihood)).detach().tolist()
+            progress.losses.append((found[0], found[1]))
         progress.seconds += time.perf_counter() - began
         yield progress
 
 
-def example(
-    slabs: Slabs,
-    stack: Stack,
-    batch: int,
-    generator: np.random.Generator,
-    source: torch.Generator,
-) -> tuple[Tensor, Noisy, Tensor]:
-    """A batch: clean maps, noisy maps, and the brain with absent neighbours left out."""
-    chosen = generator.integers(len(slabs.maps), size=batch)
-    windows = [crop(slabs.maps[i].float(), slabs.brain[i], _WINDOW, generator) for i in chosen]
-    clean = torch.stack([maps for maps, _ in windows])
-    brain = torch.stack([inside for _, inside in windows]).float()
-    clean, brain = turn(clean, brain, stack, generator)
-    clean = vary(clean, brain, generator)
-    if generator.uniform() < _FIT_NOISE_SHARE:
-        noisy = fit_noise(clean, generator, source)
-    else:
-        noisy = free_noise(clean, stack, generator, source)
-    brain = brain.clone()
-    for i, choice in enumerate(generator.choice(4, p=_PRESENCE_SHARES, size=batch)):
-        below, above = _PRESENCE[choice]
-        brain[i, 0] *= below
-        brain[i, 2] *= above
-    return clean, noisy, brain
+class Examples:
+    """Batches of clean maps, noisy maps, and the brain with absent neighbours left out.
+
+    Args:
+        slabs: clean maps, on the device of ``draws``.
+        batch: windows of a batch.
+        draws: source of random numbers.
+    """
+
+    def __init__(self, slabs: Slabs, batch: int, draws: RandomDraws) -> None:
+        self._slabs, self._batch, self._draws = slabs, batch, draws
+        self._tables = Tables(draws)
+        middle = slabs.brain[:, slabs.brain.shape[1] // 2]
+        self._bounds = [_extent(middle.any(dim=other)) for other in (2, 1)]
+        self._presence = torch.tensor(_PRESENCE, dtype=torch.float32, device=draws.device)
+        self._shares = torch.tensor(_PRESENCE_SHARES, device=draws.device)
+
+    def draw(self) -> tuple[Tensor, Noisy, Tensor]:
+        """The next batch: clean and noisy (batch, channels, 3, rows, columns), and brain."""
+        draws = self._draws
+        chosen = draws.integers(0, len(self._slabs.maps), self._batch)
+        starts = []
+        for (first, last), extent in zip(self._bounds, self._slabs.maps.shape[-2:], strict=True):
+            inside = draws.uniform(0, 1, self._batch)
+            centre = first[chosen] + inside * (last[chosen] - first[chosen])
+            start = centre - draws.uniform(0, 1, self._batch) * _WINDOW
+            starts.append(start.round().long().clamp(0, extent - _WINDOW).tolist())
+        windows = [
+            (number, ..., slice(top, top + _WINDOW), slice(left, left + _WINDOW))
+            for number, top, left in zip(chosen.tolist(), *starts, strict=True)
+        ]
+        clean = torch.stack([self._slabs.maps[window] for window in windows]).float()
+        brain = torch.stack([self._slabs.brain[window] for window in windows]).float()
+        clean, brain = turn(clean, brain, draws)
+        clean = vary(clean, brain, draws)
+        noisy = fit_noise(clean, self._tables, draws)
+        which = torch.multinomial(
+            self._shares, self._batch, replacement=True, generator=draws.generator
+        )
+        presence = self._presence[which]
+        brain = brain.clone()
+        brain[:, 0] *= presence[:, 0, None, None]
+        brain[:, 2] *= presence[:, 1, None, None]
+        return clean, noisy, brain
+
+
+def _extent(filled: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last true element of each row of a (slabs, length) tensor."""
+    number = torch.arange(filled.shape[1], device=filled.device)
+    first = torch.where(filled, number, filled.shape[1]).amin(dim=1)
+    return first, torch.where(filled, number, -1).amax(dim=1)
 
 
 def losses(

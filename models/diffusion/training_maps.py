@@ -1,76 +1,33 @@
-"""Training examples of the priors: parameter maps of synthetic and of real brains.
+"""What is read to train the prior: anatomies, and maps fitted to real series.
 
-Synthetic slabs are fitted without noise, at random b, so that each map is exactly what a fit
-estimates (with the partial volume and the b-dependence that this implies). Real series are
-converted by dcm2niix and fitted with all their volumes. ``dwi_multishell_human`` and
-``dwi_philips_classic`` are kept out: they are for evaluation only.
+Real series are converted by dcm2niix and fitted with all their volumes. Kept out, for evaluation
+only: ``dwi_multishell_human``, ``dwi_philips_classic`` and ``dwi_siemens_xa30_enhanced``.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
+import scipy.io
 import torch
 from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
-from models.diffusion.channels import DKI, DTI, Stack, tensor_to_mandel
-from models.diffusion.phantom import (
-    SLAB,
-    Anatomy,
-    microstructure_signal,
-    random_microstructure,
-)
-from models.diffusion.signal_design import log_design
+from models.diffusion.channels import DTI, tensor_to_mandel
+from models.diffusion.series import Series
 from models.diffusion.tensor_fit import TensorLeastSquares
+from models.diffusion.training_inputs import Inputs
 
 #: Series of which fitted maps are trained on, as folders of the shared data.
 TRAINING_SERIES = (
-    "dwi_siemens_xa30_enhanced/dicom/10_DWI_dir80_PA",
     "dwi_uih_mosaic/dicom/DTI_132225",
     "dwi_uih_mosaic/dicom/DTI_134434",
 )
-_DIRECTIONS = 30
-
-
-@dataclass(frozen=True)
-class RealMaps:
-    """Maps fitted to a real series.
-
-    Attributes:
-        maps: (7, slices, rows, columns) DTI channels, zero outside the brain.
-        brain: (slices, rows, columns).
-        voxel: size along slices, rows and columns, mm.
-    """
-
-    maps: np.ndarray
-    brain: np.ndarray
-    voxel: np.ndarray
-
-
-@dataclass(frozen=True)
-class Series:
-    """A real series on the frame of its array.
-
-    Attributes:
-        signals: float32 (slices, rows, columns, volumes).
-        b_values: (volumes,) s/mm².
-        directions: (volumes, 3), x along columns, y along rows, z along slices.
-        brain: (slices, rows, columns).
-        voxel: size along slices, rows and columns, mm.
-    """
-
-    signals: np.ndarray
-    b_values: np.ndarray
-    directions: np.ndarray
-    brain: np.ndarray
-    voxel: np.ndarray
 
 
 def read_nifti(image: Path, b_values: Path, b_vectors: Path, mask: Path | None = None) -> Series:
@@ -116,76 +73,57 @@ def dti_channels(fit_s0: np.ndarray, tensor: np.ndarray, reference: float) -> np
     return np.column_stack((log_s0, tensor_to_mandel(tensor * 1e3)))
 
 
-def real_maps(data: Path) -> list[RealMaps]:
-    """Maps of the training series under ``data``, by ordinary least squares on all volumes."""
-    found = []
+def real_maps(data: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Maps of the training series under ``data``, by ordinary least squares on all volumes.
+
+    Returns:
+        ``real`` and ``voxels`` of :class:`Inputs`.
+    """
+    found, voxels = [], []
     for name in TRAINING_SERIES:
         for series in convert(data / name):
             fit = TensorLeastSquares(series.b_values, series.directions, "ordinary").fit(
                 torch.from_numpy(series.signals[series.brain])
             )
             s0 = fit.s0.numpy()
-            maps = np.zeros((len(DTI), *series.brain.shape), dtype=np.float32)
-            maps[:, series.brain] = dti_channels(s0, fit.tensor.numpy(), float(np.median(s0))).T
-            found.append(RealMaps(maps.clip(-4, 5), series.brain, series.voxel))
-    return found
+            maps = np.zeros((len(DTI) + 1, *series.brain.shape), dtype=np.float16)
+            channels = dti_channels(s0, fit.tensor.numpy(), float(np.median(s0)))
+            maps[: len(DTI), series.brain] = channels.clip(-4, 5).T
+            maps[-1] = series.brain
+            found.append(maps)
+            voxels.append(series.voxel)
+    return found, voxels
 
 
-def rotate_tensor_channels(maps: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Turn six tensor channels in Mandel's notation, first axis: D -> R D R'."""
-    root = np.sqrt(0.5)
-    xx, yy, zz = maps[:3]
-    xy, xz, yz = maps[3:] * root
-    matrix = np.stack((xx, xy, xz, xy, yy, yz, xz, yz, zz)).reshape(3, 3, *maps.shape[1:])
-    turned = np.einsum("ia,ab...,jb->ij...", rotation, matrix, rotation)
-    t = turned
-    return np.stack((t[0, 0], t[1, 1], t[2, 2], t[0, 1] / root, t[0, 2] / root, t[1, 2] / root))
+def load_anatomies(data: Path) -> list[np.ndarray]:
+    """The template of nilearn and the labelled brain under ``data``.
+
+    Args:
+        data: folder with ``phantom_brain_labels``.
+
+    Returns:
+        ``anatomies`` of :class:`Inputs`.
+    """
+    found = importlib.util.find_spec("nilearn")
+    if found is None or not found.submodule_search_locations:
+        raise FileNotFoundError("training needs the tissue maps of the package nilearn")
+    folder = Path(found.submodule_search_locations[0]) / "datasets" / "data"
+
+    def template(name: str) -> np.ndarray:
+        path = folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
+        return np.asarray(nibabel.nifti1.load(path).dataobj).astype(np.uint8)
+
+    head = ndimage.binary_dilation(ndimage.binary_fill_holes(template("t1") > 0), iterations=1)
+    labels = scipy.io.loadmat(
+        data / "phantom_brain_labels" / "Resources" / "BrainModel.mat", variable_names=["Anatomy"]
+    )["Anatomy"]
+    tissues = [np.isin(labels, kinds) for kinds in ((2, 8), (3,), (1, 2, 3, 8))]
+    return [
+        np.stack((template("gm"), template("wm"), head.astype(np.uint8) * 255)),
+        np.stack(tissues).astype(np.uint8) * 255,
+    ]
 
 
-def real_slab(source: RealMaps, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A turned and zoomed slab of real maps: (7, *SLAB) channels and (*SLAB) brain."""
-    euler = generator.normal(0, 10), generator.normal(0, 10), generator.uniform(0, 360)
-    rotation = Rotation.from_euler("xyz", euler, degrees=True).as_matrix()
-    if generator.uniform() < 0.3:
-        rotation = Rotation.random(random_state=int(generator.integers(2**31))).as_matrix()
-    zoom = np.exp(generator.uniform(np.log(0.55), np.log(1.1)))
-    spacing = zoom * source.voxel[1] * np.array([generator.uniform(0.8, 1.5), 1, 1])
-    centre = generator.permutation(np.argwhere(source.brain))[0] * source.voxel
-    index = np.indices(SLAB).reshape(3, -1).T - (np.array(SLAB) - 1) / 2
-    # Rows of ``rotation`` are the new axes x, y, z in the old ones; arrays are (z, y, x).
-    offset = (index * spacing)[:, ::-1] @ rotation
-    points = ((centre + offset[:, ::-1]) / source.voxel).T
-    brain = ndimage.map_coordinates(source.brain.astype(np.float32), points, order=1)
-    weight = np.where(brain > 0, brain, 1.0)
-    maps = np.stack(
-        [ndimage.map_coordinates(channel, points, order=1) / weight for channel in source.maps]
-    ).reshape(-1, *SLAB)
-    maps[1:7] = rotate_tensor_channels(maps[1:7], rotation)
-    brain = brain.reshape(SLAB) > 0.6
-    return maps * brain, brain
-
-
-def synthetic_slab(
-    stack: Stack, anatomies: list[Anatomy], generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Noise-free fit of a random slab: (channels, *SLAB) and (*SLAB) brain."""
-    slab = random_microstructure(anatomies, generator)
-    brain = slab.brain
-    reach = (
-        generator.uniform(700, 1500) if generator.uniform() < 0.8 else generator.uniform(1500, 2600)
-    )
-    shells = (
-        [reach] if stack is DTI else [generator.uniform(700, 1200), generator.uniform(1800, 2600)]
-    )
-    vectors = Rotation.random(
-        _DIRECTIONS * len(shells), random_state=int(generator.integers(2**31))
-    ).as_matrix()[:, 0]
-    directions = np.vstack((np.zeros((1, 3)), vectors))
-    b = np.concatenate(([0.0], np.repeat(shells, _DIRECTIONS)))
-    signal = microstructure_signal(slab, b, directions)[brain].astype(np.float64)
-    design = log_design(b, directions, kurtosis=stack is DKI)
-    log_signal = np.log(np.maximum(signal / np.median(signal[:, 0]), 1e-5))
-    solution = log_signal @ np.linalg.pinv(design).T
-    maps = np.zeros((len(stack), *SLAB), dtype=np.float32)
-    maps[:, brain] = solution.clip(-6, 8).T
-    return maps, brain
+def make_inputs(data: Path) -> Inputs:
+    """Everything that training reads from ``data`` and from nilearn."""
+    return Inputs(load_anatomies(data), *real_maps(data))
