@@ -33,12 +33,14 @@ from models.diffusion.degradation import (
     exchange_order,
     mirror_signs,
 )
-from models.diffusion.noise import FLOOR_RATIO, high_pass_noise
+from models.diffusion.noise import FLOOR_RATIO, high_pass_noise, residual_noise
 from models.diffusion.normal_equations import factorise, inverse, lower_triangle, products, solve
 from models.diffusion.prior import RunNetwork, correlation_with_s0, denoise
 from models.diffusion.signal_design import log_design
 from models.diffusion.tensor_fit import MINIMUM_SIGNAL
 
+# Volumes beyond the unknowns from which on residuals tell the noise.
+_SMALLEST_FREEDOM = 2
 # Voxels at a time: bounds the memory of matrices per voxel.
 _CHUNK = 20_000
 
@@ -71,10 +73,10 @@ class Adapted:
         covariance: (voxels, channels, channels) posterior covariance.
         plain: (voxels, channels) of the plain weighted least squares.
         unsupported: (voxels,) true where the signal is at the noise floor in most volumes: there
-            the maps are the prior's guess and must not be shown as measured.
-        data_share: (voxels,) posterior variance over the variance that the data alone would
-            leave, averaged over the tensor's elements: 1 where the data decide, near 0 where
-            the prior does.
+            the maps are the plain fit, of noise, and must not be shown as measured.
+        data_share: (voxels,) how much of a change of the data's own estimate the maps follow,
+            averaged over the tensor's elements: 1 where the data decide, near 0 where the prior
+            does; 1 throughout with prior weight 0.
         noise: (voxels,) SD of the noise, in the unit of the signals.
         residual: (voxels,) root mean square difference of signal and prediction, in that unit.
         reference: signal by which log S0 is relative.
@@ -127,8 +129,25 @@ class LinearAdaptation:
         self._weight = torch.empty_like(self._relative)
         self.plain = torch.empty((len(self._relative), len(stack)), dtype=torch.float64)
         self._fit()
-        noise = high_pass_noise(signals, brain, b_values, voxel, self.device) / self.reference
-        self.noise = torch.as_tensor(noise, dtype=torch.float64)
+        self.noise = self._noise_level(signals, b_values)
+
+    def _noise_level(self, signals: np.ndarray, b_values: np.ndarray) -> Tensor:
+        """(voxels,) relative to the reference."""
+        if len(b_values) >= len(self.stack) + _SMALLEST_FREEDOM:
+            residuals = torch.cat(
+                [self._differences(part, self.plain).T.cpu() for part in self._chunks()]
+            )
+            level = residual_noise(residuals, len(self.stack), self.brain, self.voxel)
+        else:
+            level = high_pass_noise(signals, self.brain, b_values, self.voxel, self.device)
+            level = level / self.reference
+        return torch.as_tensor(level, dtype=torch.float64)
+
+    def _differences(self, part: slice, maps: Tensor) -> Tensor:
+        """(volumes, voxels) measured minus predicted, relative."""
+        logarithm = self._design.to(self.device) @ self._to_device(maps[part])
+        predicted = torch.exp(logarithm.clamp(max=LARGEST_LOG_SIGNAL))
+        return self._to_device(self._relative[part]) - predicted
 
     def _chunks(self) -> Iterator[slice]:
         for first in range(0, len(self._relative), _CHUNK):
@@ -235,12 +254,10 @@ class LinearAdaptation:
 
     def residual(self, maps: Tensor) -> Tensor:
         """Root mean square of measured minus predicted signal, relative; (voxels,)."""
-        design = self._design.to(self.device)
-        found = []
-        for part in self._chunks():
-            logarithm = (design @ self._to_device(maps[part])).clamp(max=LARGEST_LOG_SIGNAL)
-            difference = self._to_device(self._relative[part]) - torch.exp(logarithm)
-            found.append(difference.square().mean(dim=0).sqrt().cpu())
+        found = [
+            self._differences(part, maps).square().mean(dim=0).sqrt().cpu()
+            for part in self._chunks()
+        ]
         return torch.cat(found)
 
     def _grid(self, values: Tensor) -> np.ndarray:
@@ -266,19 +283,31 @@ def adapt(
         Maps, their covariance and what the data contributed.
     """
     settings = settings or AdaptationSettings()
+    weight = settings.prior_weight
     maps, covariance = series.data_step()
-    if settings.prior_weight == 0:
-        return _result(series, series.plain, covariance, covariance)
+    unsupported = series.at_noise_floor()
+    if weight == 0:
+        share = torch.ones(len(maps), dtype=torch.float64)
+        return _result(series, series.plain, covariance, share, unsupported)
     mean, variance = _answer(series, run, settings, maps, covariance)
-    before = covariance
     for _ in range(settings.iterations - 1):
-        maps, covariance = series.data_step(mean, settings.prior_weight / variance)
+        maps, covariance = series.data_step(mean, weight / variance)
         mean, variance = _answer(series, run, settings, maps, covariance)
-    final, _ = series.data_step(mean, settings.prior_weight / variance)
-    # The correlations of the data's noise, with the variances of the posterior.
-    ratio = torch.sqrt(variance) / before.diagonal(dim1=1, dim2=2).sqrt()
-    posterior = before * ratio[:, :, None] * ratio[:, None, :]
-    return _result(series, final, posterior, before)
+    final, _ = series.data_step(mean, weight / variance)
+    # Where nothing was measured the prior does not fill in: the plain fit stands, and is flagged.
+    final = torch.where(unsupported[:, None], series.plain, final)
+    data = covariance.diagonal(dim1=1, dim2=2)
+    variance = torch.minimum(variance, data)
+    # How far the last data step goes from the prior's answer towards the plain fit. The answer's
+    # error is not correlated with that step, so that their variances add.
+    step = 1 / (1 + weight * data / variance)
+    variance = variance + step**2 * (data - variance)
+    ratio = torch.sqrt(variance / data)
+    posterior = covariance * ratio[:, :, None] * ratio[:, None, :]
+    posterior = torch.where(unsupported[:, None, None], covariance, posterior)
+    # The prior's answer moves with the data as its variance relative to theirs (Tweedie).
+    share = step * (1 + weight)
+    return _result(series, final, posterior, share[:, 1:7].mean(dim=1), unsupported)
 
 
 def _answer(
@@ -300,16 +329,18 @@ def _answer(
 
 
 def _result(
-    series: LinearAdaptation, maps: Tensor, posterior: Tensor, covariance: Tensor
+    series: LinearAdaptation,
+    maps: Tensor,
+    posterior: Tensor,
+    share: Tensor,
+    unsupported: Tensor,
 ) -> Adapted:
-    before = covariance.diagonal(dim1=1, dim2=2)[:, 1:7]
-    after = posterior.diagonal(dim1=1, dim2=2)[:, 1:7]
     return Adapted(
         channels=maps,
         covariance=posterior,
         plain=series.plain,
-        unsupported=series.at_noise_floor(),
-        data_share=(after / before).clamp(max=1).mean(dim=1),
+        unsupported=unsupported,
+        data_share=share,
         noise=series.noise * series.reference,
         residual=series.residual(maps) * series.reference,
         reference=series.reference,

@@ -35,7 +35,7 @@ class PriorNetwork(nn.Module):
     def __init__(
         self,
         stack: Stack,
-        features: tuple[int, int, int, int, int, int] = (48, 64, 96, 128, 192, 48),
+        features: tuple[int, int, int, int, int, int] = (24, 32, 48, 64, 96, 24),
     ) -> None:
         super().__init__()
         channels = len(stack)

@@ -17,6 +17,8 @@ FLOOR_RATIO = 2.2
 _MEAN_ABSOLUTE_TO_SD = (np.pi / 2) ** 0.5
 # Deviations beyond this multiple of the median are edges and artefacts, not noise.
 _LARGEST_DEVIATION = 4.0
+# The same for the mean square of a voxel's residuals: with few degrees of freedom it varies much.
+_LARGEST_SQUARE = 10.0
 # b-values that round to the same multiple of this, s/mm², count as one.
 _SAME_B = 100.0
 # SD of the window over which noise is averaged, mm.
@@ -91,10 +93,47 @@ def high_pass_noise(
             total += absolute.clamp(max=_LARGEST_DEVIATION * float(absolute[chosen].median()))
             volumes += 1
     total = total.cpu().numpy()
+    return _smooth(_MEAN_ABSOLUTE_TO_SD * total / volumes, inner, brain, voxel)
+
+
+def residual_noise(
+    residuals: Tensor, unknowns: int, brain: np.ndarray, voxel: tuple[float, float, float]
+) -> np.ndarray:
+    """Noise SD that varies smoothly over the brain, from what a fit leaves.
+
+    Unlike differences between neighbours it does not depend on how noise is correlated over
+    space, nor on how fine anatomy is; it needs more volumes than unknowns.
+
+    Args:
+        residuals: (voxels, volumes) measured minus predicted signal.
+        unknowns: of the fit in each voxel.
+        brain: bool (slices, rows, columns) with that many voxels.
+        voxel: size along slices, rows, columns, mm.
+
+    Returns:
+        (voxels,) in the unit of the signals, positive.
+
+    Raises:
+        ValueError: no more volumes than unknowns.
+    """
+    freedom = residuals.shape[1] - unknowns
+    if freedom < 1:
+        raise ValueError(f"{residuals.shape[1]} volumes leave no residual of {unknowns} unknowns")
+    square = residuals.double().square().sum(dim=1) / freedom
+    square = square.clamp(max=_LARGEST_SQUARE * float(square.median()))
+    grid = np.zeros(brain.shape)
+    grid[brain] = square.cpu().numpy()
+    return np.sqrt(_smooth(grid, brain, brain, voxel))
+
+
+def _smooth(
+    values: np.ndarray, inside: np.ndarray, brain: np.ndarray, voxel: tuple[float, float, float]
+) -> np.ndarray:
+    """Local mean over the voxels ``inside``; (voxels,) of the brain, positive."""
     sigmas = [_WINDOW / size for size in voxel]
-    smooth = ndimage.gaussian_filter(np.where(inner, total / volumes, 0.0), sigmas)
-    weight = ndimage.gaussian_filter(inner.astype(np.float64), sigmas)
-    level = _MEAN_ABSOLUTE_TO_SD * smooth[brain] / np.maximum(weight[brain], 1e-6)
+    smooth = ndimage.gaussian_filter(np.where(inside, values, 0.0), sigmas)
+    weight = ndimage.gaussian_filter(inside.astype(np.float64), sigmas)
+    level = smooth[brain] / np.maximum(weight[brain], 1e-6)
     return np.maximum(level, 1e-6 * max(float(level.max()), 1e-30))
 
 

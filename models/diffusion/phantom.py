@@ -176,23 +176,25 @@ def microstructure_signal(
     Returns:
         float32 (slices, rows, columns, volumes); zero outside the brain.
     """
-    white, grey = slabs.white[number], slabs.grey[number]
-    crossing, s0 = slabs.crossing[number], slabs.s0[:, number]
-    amounts = torch.stack((white * (1 - crossing) * s0[0], white * crossing * s0[0], grey * s0[1]))
-    water = torch.stack((slabs.fwf[number], slabs.fwf[number], torch.zeros_like(grey)))
+    inside = slabs.brain[number]
+    white, grey, crossing, fwf = (
+        image[number][inside] for image in (slabs.white, slabs.grey, slabs.crossing, slabs.fwf)
+    )
+    s0 = slabs.s0[:, number, inside]
     tissue = noddi_signal(
-        amounts,
-        slabs.ndi[:, number],
-        slabs.odi[:, number],
-        water,
-        slabs.orientation[:, number],
+        torch.stack((white * (1 - crossing) * s0[0], white * crossing * s0[0], grey * s0[1])),
+        slabs.ndi[:, number, inside],
+        slabs.odi[:, number, inside],
+        torch.stack((fwf, fwf, torch.zeros_like(fwf))),
+        slabs.orientation[:, number, inside],
         b_values,
         directions,
         float(slabs.parallel_diffusivity[number]),
     ).sum(dim=0)
     free = (1 - white - grey) * s0[2]
-    signal = tissue + free[..., None] * torch.exp(-3e-3 * b_values)
-    return signal * slabs.brain[number, ..., None]
+    signal = tissue.new_zeros((*SLAB, len(b_values)))
+    signal[inside] = tissue + free[:, None] * torch.exp(-3e-3 * b_values)
+    return signal
 
 
 def sample_grid(image: Tensor, points: Tensor) -> Tensor:

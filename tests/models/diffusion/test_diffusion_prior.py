@@ -11,7 +11,12 @@ from models.diffusion.adapt import AdaptationSettings, LinearAdaptation, adapt
 from models.diffusion.channels import DTI, STACKS, Stack, mandel_to_tensor, tensor_to_mandel
 from models.diffusion.degradation import exchange_order, mirror_signs
 from models.diffusion.multi_shell import adapt_shells
-from models.diffusion.noise import at_noise_floor, high_pass_noise, rician_log_likelihood
+from models.diffusion.noise import (
+    at_noise_floor,
+    high_pass_noise,
+    residual_noise,
+    rician_log_likelihood,
+)
 from models.diffusion.posterior import tensor_maps
 from models.diffusion.prior import INPUTS, NETWORKS, OUTPUTS, RunNetwork, onnx_network
 from models.diffusion.scalars import fractional_anisotropy
@@ -115,6 +120,30 @@ def test_voxels_at_the_noise_floor_are_named(network: RunNetwork) -> None:
     assert found.unsupported.numpy()[~hole[brain]].mean() < 0.01
 
 
+def test_the_prior_does_not_fill_in_where_nothing_was_measured(network: RunNetwork) -> None:
+    table = _table(10)
+    signals, brain = _phantom(5.0, table)
+    signals[:, 15:20, 20:25] = 0
+    found = adapt(LinearAdaptation(signals, brain, *table, DTI, VOXEL), network)
+    assert found.unsupported.any()
+    assert torch.equal(found.channels[found.unsupported], found.plain[found.unsupported])
+
+
+def test_the_weight_of_the_prior_leads_from_data_to_prior(network: RunNetwork) -> None:
+    problem = _problem(25.0, 6)
+    found = [
+        adapt(problem, network, AdaptationSettings(prior_weight=weight))
+        for weight in (0.0, 0.1, 1.0, 10.0)
+    ]
+    shares = [float(one.data_share.mean()) for one in found]
+    assert shares[0] == 1
+    assert sorted(shares, reverse=True) == shares
+    sizes = [float(one.covariance.diagonal(dim1=1, dim2=2).mean()) for one in found]
+    assert sorted(sizes, reverse=True) == sizes
+    distance = [float((one.channels - one.plain).abs().mean()) for one in found]
+    assert sorted(distance) == distance
+
+
 @pytest.mark.parametrize("stack", STACKS.values(), ids=list(STACKS))
 def test_mirrored_and_transposed_channels_belong_to_the_mirrored_head(stack: Stack) -> None:
     generator = np.random.default_rng(0)
@@ -197,3 +226,18 @@ def test_two_shells_give_kurtosis_and_noddi_and_one_shell_is_refused(network: Ru
     assert 0 < spread.median() < 0.2
     with pytest.raises(ValueError, match="two shells"):
         adapt_shells(signals[..., :11], brain, b[:11], g[:11], VOXEL, network)
+
+
+def test_residuals_tell_the_noise_whatever_its_correlation_over_space() -> None:
+    table = _table(15)
+    signals, brain = _phantom(0.0, table)
+    noise = np.random.default_rng(2).standard_normal(signals.shape)
+    noise = noise + np.roll(noise, 1, axis=1)
+    noisy = np.abs(signals + 10 / np.sqrt(2) * noise)
+    fit = TensorLeastSquares(*table).fit(torch.from_numpy(noisy[brain]))
+    level = residual_noise(fit.residuals, 7, brain, VOXEL)
+    assert float(np.median(level)) == pytest.approx(10, rel=0.05)
+    neighbours = high_pass_noise(noisy, brain, table[0], VOXEL)
+    assert float(np.median(neighbours)) < 9
+    with pytest.raises(ValueError, match="7 volumes"):
+        residual_noise(fit.residuals[:, :7], 7, brain, VOXEL)
