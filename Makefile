@@ -7,7 +7,7 @@ DEMO := build/demo
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-node lint format benchmark map map-check clean
+.PHONY: help demo test test-slow test-node lint format benchmark map map-check amico clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,11 @@ map: $(VENV)/.runtime ## build the MAP image with docker or buildah (package/bui
 
 map-check: $(VENV)/.runtime ## build the image from nothing and run it hardened (root, about 12 GB)
 	package/check
+
+# Its licence is for research only and its pins are not ours: an environment of its own.
+amico: ## the environment of AMICO, a peer of the NODDI fit, for test-slow and benchmark
+	$(PYTHON) -m venv build/amico
+	build/amico/bin/python -m pip install --quiet --disable-pip-version-check dmri-amico==2.1.1
 
 clean: ## remove the environment and everything made
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.diffusion.channels import Stack
+from models.diffusion.channels import Stack, tensor_to_mandel
 from models.diffusion.degradation import (
     LARGEST_LOG_SIGNAL,
     POPULATION_WIDTH,
@@ -37,7 +37,7 @@ from models.diffusion.noise import FLOOR_RATIO, high_pass_noise, residual_noise
 from models.diffusion.normal_equations import factorise, inverse, lower_triangle, products, solve
 from models.diffusion.prior import RunNetwork, correlation_with_s0, denoise
 from models.diffusion.signal_design import log_design
-from models.diffusion.tensor_fit import MINIMUM_SIGNAL
+from models.diffusion.tensor_fit import MINIMUM_SIGNAL, TensorLeastSquares
 
 # Volumes beyond the unknowns from which on residuals tell the noise.
 _SMALLEST_FREEDOM = 2
@@ -73,7 +73,7 @@ class Adapted:
         covariance: (voxels, channels, channels) posterior covariance.
         plain: (voxels, channels) of the plain weighted least squares.
         unsupported: (voxels,) true where the signal is at the noise floor in most volumes: there
-            the maps are the plain fit, of noise, and must not be shown as measured.
+            the maps are the data step alone and must not be shown as measured.
         data_share: (voxels,) how much of a change of the data's own estimate the maps follow,
             averaged over the tensor's elements: 1 where the data decide, near 0 where the prior
             does; 1 throughout with prior weight 0.
@@ -124,10 +124,11 @@ class LinearAdaptation:
         self.reference = float(np.median(signals[brain][:, without]))
         if not self.reference > 0:
             raise ValueError("the volumes without diffusion weighting hold no signal in the brain")
-        self._relative = torch.as_tensor(signals[brain] / self.reference, dtype=torch.float32)
+        self._signals = torch.as_tensor(signals[brain], dtype=torch.float32)
         self._design = torch.as_tensor(log_design(b_values, directions, len(stack) > 7))
-        self._weight = torch.empty_like(self._relative)
-        self.plain = torch.empty((len(self._relative), len(stack)), dtype=torch.float64)
+        self._weight = torch.empty_like(self._signals)
+        self._tensor = TensorLeastSquares(b_values, directions) if len(stack) == 7 else None
+        self.plain = torch.empty((len(self._signals), len(stack)), dtype=torch.float64)
         self._fit()
         self.noise = self._noise_level(signals, b_values)
 
@@ -147,15 +148,19 @@ class LinearAdaptation:
         """(volumes, voxels) measured minus predicted, relative."""
         logarithm = self._design.to(self.device) @ self._to_device(maps[part])
         predicted = torch.exp(logarithm.clamp(max=LARGEST_LOG_SIGNAL))
-        return self._to_device(self._relative[part]) - predicted
+        return self._relative(part) - predicted
 
     def _chunks(self) -> Iterator[slice]:
-        for first in range(0, len(self._relative), _CHUNK):
+        for first in range(0, len(self._signals), _CHUNK):
             yield slice(first, first + _CHUNK)
 
     def _to_device(self, values: Tensor) -> Tensor:
         """(voxels, elements) as float64 (elements, voxels) on the device."""
         return values.to(self.device, torch.float64).T.contiguous()
+
+    def _relative(self, part: slice) -> Tensor:
+        """(volumes, voxels) signals over the reference, float64, on the device."""
+        return self._to_device(self._signals[part]) / self.reference
 
     def _fit(self) -> None:
         """Weighted least squares; weights are the squared signals of the ordinary fit."""
@@ -164,16 +169,26 @@ class LinearAdaptation:
         pairs = products(design)
         smallest = MINIMUM_SIGNAL / self.reference
         for part in self._chunks():
-            measured = self._to_device(self._relative[part]).clamp_(min=smallest).log_()
-            ordinary = ordinary_inverse @ measured
-            predicted = design @ ordinary
+            measured = self._relative(part).clamp_(min=smallest).log_()
+            plain = ordinary_inverse @ measured
+            predicted = design @ plain
             weight = torch.exp(2 * predicted.clamp(max=LARGEST_LOG_SIGNAL))
-            right = design.T @ (weight * (measured - predicted))
-            correction = solve(factorise(pairs @ weight, len(design.T)), right)
-            usable = correction.isfinite().all(dim=0)
-            plain = ordinary + torch.where(usable, correction, 0.0)
-            self.plain[part] = plain.T.cpu()
             self._weight[part] = weight.T.float().cpu()
+            if self._tensor is not None:
+                plain = self._tensor_channels(self._signals[part].to(self.device))
+            else:
+                right = design.T @ (weight * (measured - predicted))
+                correction = solve(factorise(pairs @ weight, len(design.T)), right)
+                plain += torch.where(correction.isfinite().all(dim=0), correction, 0.0)
+            self.plain[part] = plain.T.cpu()
+
+    def _tensor_channels(self, signals: Tensor) -> Tensor:
+        """The plain fit of the tensor, as (7, voxels) channels: with weight 0 it is the result."""
+        assert self._tensor is not None
+        parameters, _ = self._tensor.parameters(signals)
+        roots = torch.as_tensor(tensor_to_mandel(np.ones(6)), device=self.device)
+        level = parameters[6:] - math.log(self.reference)
+        return torch.cat((level, parameters[:6] * roots[:, None]))
 
     def data_step(
         self, mean: Tensor | None = None, precision: Tensor | None = None
@@ -250,7 +265,8 @@ class LinearAdaptation:
 
     def at_noise_floor(self) -> Tensor:
         """Voxels of which most signals cannot be told from noise; bool (voxels,)."""
-        return self._relative.median(dim=1).values < FLOOR_RATIO * self.noise
+        middle = self._signals.median(dim=1).values / self.reference
+        return middle < FLOOR_RATIO * self.noise
 
     def residual(self, maps: Tensor) -> Tensor:
         """Root mean square of measured minus predicted signal, relative; (voxels,)."""
@@ -294,8 +310,9 @@ def adapt(
         maps, covariance = series.data_step(mean, weight / variance)
         mean, variance = _answer(series, run, settings, maps, covariance)
     final, _ = series.data_step(mean, weight / variance)
-    # Where nothing was measured the prior does not fill in: the plain fit stands, and is flagged.
-    final = torch.where(unsupported[:, None], series.plain, final)
+    # Where nothing was measured the prior does not fill in: the data step stands, which is held
+    # by no more than what is possible in a head, and the voxel is flagged.
+    final = torch.where(unsupported[:, None], maps, final)
     data = covariance.diagonal(dim1=1, dim2=2)
     variance = torch.minimum(variance, data)
     # How far the last data step goes from the prior's answer towards the plain fit. The answer's

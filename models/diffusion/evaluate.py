@@ -114,25 +114,29 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
     low = np.flatnonzero(series.b_values <= b)
     full = scalars(adaptation(series, low).plain)
     white = full[0] > _WHITE_MATTER_FA
-    print("N | reference | fit | FA MAE | MD MAE (1e-3) | MD MAE tissue | V1 angle WM (deg)")
+    print(
+        "N | reference | fit | FA MAE | MD MAE (1e-3) | MD MAE with signal | MD MAE tissue | "
+        "V1 angle WM (deg)"
+    )
     for number in numbers:
         chosen = best_subset(series, number, b)
         rest = np.setdiff1d(low, chosen)
         problem = adaptation(series, chosen)
-        fits = {
-            "plain": scalars(problem.plain),
-            "adapted": scalars(adapt(problem, run).channels),
-        }
+        adapted = adapt(problem, run)
+        fits = {"plain": scalars(problem.plain), "adapted": scalars(adapted.channels)}
+        supported = ~adapted.unsupported.numpy()
         references = {"all volumes": full}
         if len(rest) >= 20:
             references["the other volumes"] = scalars(adaptation(series, rest).plain)
         for name, reference in references.items():
             for fit, found in fits.items():
                 values = errors(found, reference, white)
+                with_signal = np.abs(found[1] - reference[1])[supported].mean()
                 print(
                     f"{number} | {name} | {fit} | {values[0]:.4f} | {values[1]:.4f} | "
-                    f"{values[2]:.4f} | {values[3]:.2f}"
+                    f"{with_signal:.4f} | {values[2]:.4f} | {values[3]:.2f}"
                 )
+        print(f"{number} | voxels without signal: {(~supported).sum()} of {len(supported)}")
 
 
 def simulated(data: Path, run: RunNetwork) -> None:

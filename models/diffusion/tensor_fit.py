@@ -96,30 +96,44 @@ class TensorLeastSquares:
         self._pseudo_inverse = torch.as_tensor(np.linalg.pinv(matrix))
         self._products = products(self._design)
 
-    def fit(self, signals: Tensor) -> TensorFit:
-        """Fit a batch that fits into memory: some 3 kB a voxel.
+    def parameters(self, signals: Tensor) -> tuple[Tensor, Tensor]:
+        """Unknowns of a batch of voxels.
 
         Args:
             signals: (voxels, volumes), every value finite; results are on their device.
+
+        Returns:
+            (7, voxels) Dxx, Dyy, Dzz, Dxy, Dxz, Dyz in µm²/ms and ln S0, float64; (voxels,) true
+            where the weighted equations were singular and the ordinary fit stands instead.
         """
         device = signals.device
         design = self._design.to(device)
         measured = signals.T.to(torch.float64).contiguous()
-        too_small = measured < self.minimum_signal
-        log_signal = measured.clamp(min=self.minimum_signal).log_()
+        log_signal = measured.clamp_(min=self.minimum_signal).log_()
         parameters = self._pseudo_inverse.to(device) @ log_signal
-        predicted = design @ parameters
         unweighted = torch.zeros(measured.shape[1], dtype=torch.bool, device=device)
         if self.method == "weighted":
             # The correction of the ordinary fit is solved for, not the parameters: residuals
             # are small, so an ill-conditioned voxel loses digits of little weight only.
+            predicted = design @ parameters
             weights = torch.exp(2 * (predicted - predicted.amax(dim=0)))
             normal = self._products.to(device) @ weights
             right = design.T @ weights.mul_(log_signal.sub_(predicted))
             correction = solve(factorise(normal, PARAMETERS), right)
             unweighted = ~correction.isfinite().all(dim=0)
             parameters = parameters + torch.where(unweighted, 0.0, correction)
-            predicted = design @ parameters
+        return parameters, unweighted
+
+    def fit(self, signals: Tensor) -> TensorFit:
+        """Fit a batch that fits into memory: some 3 kB a voxel.
+
+        Args:
+            signals: (voxels, volumes), every value finite; results are on their device.
+        """
+        parameters, unweighted = self.parameters(signals)
+        measured = signals.T.to(torch.float64).contiguous()
+        too_small = measured < self.minimum_signal
+        predicted = self._design.to(signals.device) @ parameters
         values, principal = symmetric_eigen(parameters[:6])
         values = values * 1e-3
         return TensorFit(

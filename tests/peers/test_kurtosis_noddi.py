@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.amico_noddi import amico_python, fit_noddi
 from models.diffusion.evaluation_series import best_subset, human_series
 from models.diffusion.kurtosis_fit import KurtosisLeastSquares
 from models.diffusion.multi_shell import adapt_shells
@@ -17,8 +17,8 @@ from models.diffusion.noddi import noddi_signal
 from models.diffusion.noddi_fit import NoddiGaussNewton
 from models.diffusion.prior import NETWORKS, onnx_network
 from models.diffusion.scalars import fractional_anisotropy
+from models.diffusion.series import Series
 from models.diffusion.tensor_fit import TensorLeastSquares
-from models.diffusion.training_maps import Series
 
 SharedData = Callable[[str], Path]
 
@@ -72,41 +72,25 @@ def amico_noddi(
     human: Series, shared_data: SharedData, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[np.ndarray], Noddi]:
     """AMICO's maps (NDI, ODI, FWF) and directions from some volumes of the human series."""
-    amico = pytest.importorskip("amico")
-    nibabel = pytest.importorskip("nibabel")
+    if amico_python() is None:
+        pytest.skip("AMICO is not installed (`make amico` makes an environment of its own for it)")
     data = shared_data("dwi_multishell_human")
     name = "b1k_b2k_example_slices_24_38"
-    image = nibabel.load(data / f"{name}.nii.gz")
-    b, g = np.loadtxt(data / "b1k_b2k.bval"), np.loadtxt(data / "b1k_b2k.bvec")
+    files = (
+        data / f"{name}.nii.gz",
+        data / f"{name}_mask.nii.gz",
+        data / "b1k_b2k.bval",
+        data / "b1k_b2k.bvec",
+    )
 
     def maps(volumes: np.ndarray) -> Noddi:
-        folder = tmp_path_factory.mktemp("amico")
-        subject = folder / "subject"
-        subject.mkdir()
-        values = np.asarray(image.dataobj, dtype=np.float32)[..., volumes]
-        nibabel.save(nibabel.Nifti1Image(values, image.affine), subject / "dwi.nii.gz")
-        shutil.copy(data / f"{name}_mask.nii.gz", subject / "mask.nii.gz")
-        np.savetxt(subject / "b.bval", b.ravel()[volumes][None])
-        np.savetxt(subject / "b.bvec", g[:, volumes])
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(folder)
-            amico.setup()
-            amico.util.fsl2scheme(
-                str(subject / "b.bval"), str(subject / "b.bvec"), str(subject / "b.scheme")
-            )
-            evaluation = amico.Evaluation(str(folder), "subject")
-            evaluation.load_data("dwi.nii.gz", "b.scheme", mask_filename="mask.nii.gz", b0_thr=10)
-            evaluation.set_model("NODDI")
-            evaluation.generate_kernels(ndirs=500, regenerate=True)
-            evaluation.load_kernels()
-            evaluation.set_config("nthreads", 1)
-            evaluation.fit()
+        found = fit_noddi(files, volumes, tmp_path_factory.mktemp("amico"), threads=1)
         inside = human.brain[[0, 2]]
-
-        def voxels(grid: np.ndarray) -> np.ndarray:
-            return np.asarray(grid, dtype=np.float64).transpose(2, 1, 0, 3)[inside]
-
-        return voxels(evaluation.RESULTS["MAPs"]), voxels(evaluation.RESULTS["DIRs"])
+        maps, directions = (
+            np.asarray(grid, dtype=np.float64).transpose(2, 1, 0, 3)[inside]
+            for grid in (found.maps, found.directions)
+        )
+        return maps, directions
 
     return maps
 

@@ -13,7 +13,7 @@ from models.diffusion.evaluate import adaptation, errors, scalars, with_lesion
 from models.diffusion.evaluation_series import best_subset, human_series, philips_series
 from models.diffusion.multi_shell import adapt_shells
 from models.diffusion.prior import NETWORKS, RunNetwork, onnx_network
-from models.diffusion.training_maps import Series
+from models.diffusion.series import Series
 
 SharedData = Callable[[str], Path]
 

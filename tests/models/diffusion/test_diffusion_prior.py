@@ -124,9 +124,11 @@ def test_the_prior_does_not_fill_in_where_nothing_was_measured(network: RunNetwo
     table = _table(10)
     signals, brain = _phantom(5.0, table)
     signals[:, 15:20, 20:25] = 0
-    found = adapt(LinearAdaptation(signals, brain, *table, DTI, VOXEL), network)
+    problem = LinearAdaptation(signals, brain, *table, DTI, VOXEL)
+    found = adapt(problem, network)
     assert found.unsupported.any()
-    assert torch.equal(found.channels[found.unsupported], found.plain[found.unsupported])
+    data, _ = problem.data_step()
+    assert torch.equal(found.channels[found.unsupported], data[found.unsupported])
 
 
 def test_the_weight_of_the_prior_leads_from_data_to_prior(network: RunNetwork) -> None:
