@@ -92,8 +92,8 @@ def high_pass_noise(
             absolute = rough.abs() / (6 * left)
             total += absolute.clamp(max=_LARGEST_DEVIATION * float(absolute[chosen].median()))
             volumes += 1
-    total = total.cpu().numpy()
-    return _smooth(_MEAN_ABSOLUTE_TO_SD * total / volumes, inner, brain, voxel)
+    mean_absolute = total.cpu().numpy() / volumes
+    return _smooth(_MEAN_ABSOLUTE_TO_SD * mean_absolute, inner, brain, voxel)
 
 
 def residual_noise(

@@ -48,7 +48,9 @@ class Inputs:
         self, device: torch.device | str = "cpu"
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Anatomies as fractions 0 to 1, real maps and voxels, float32 on a device."""
-        anatomies = [torch.from_numpy(one).float() / 255 for one in self.anatomies]
-        real = [torch.from_numpy(one).float() for one in self.real]
-        voxels = [torch.as_tensor(one, dtype=torch.float32) for one in self.voxels]
-        return tuple([one.to(device) for one in group] for group in (anatomies, real, voxels))
+
+        def on_device(arrays: list[np.ndarray]) -> list[Tensor]:
+            return [torch.as_tensor(one, dtype=torch.float32).to(device) for one in arrays]
+
+        anatomies = [one / 255 for one in on_device(self.anatomies)]
+        return anatomies, on_device(self.real), on_device(self.voxels)
