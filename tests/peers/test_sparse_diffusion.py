@@ -28,7 +28,7 @@ def human(shared_data: SharedData) -> Series:
     return human_series(shared_data("dwi_multishell_human").parent)
 
 
-@pytest.mark.parametrize(("number", "anisotropy_error"), [(6, 0.049), (10, 0.037)])
+@pytest.mark.parametrize(("number", "anisotropy_error"), [(6, 0.045), (10, 0.036)])
 @pytest.mark.parametrize("reference", ["all", "others"])
 def test_few_directions_of_one_shell(
     human: Series, network: RunNetwork, number: int, anisotropy_error: float, reference: str
@@ -64,7 +64,7 @@ def test_few_directions_of_another_vendor_at_high_b(
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.6])
-@pytest.mark.parametrize("number", [10, 30])
+@pytest.mark.parametrize("number", [6, 30])
 def test_a_lesion_that_the_prior_never_saw_survives(
     human: Series, network: RunNetwork, factor: float, number: int
 ) -> None:
