@@ -29,6 +29,7 @@ from app.node.receive.receiver import Receiver
 from app.node.receive.settings import AllowedSender, ReceiveSettings
 from app.node.spool import Spool
 from benchmarks.ingest import write_slices
+from benchmarks.peer_programs import peer_program
 from benchmarks.table import Row, print_table
 
 _TURNS = 3
@@ -45,9 +46,9 @@ def run() -> list[Row]:
         write_slices(source / "dwi_philips_classic" / "dicom", folder)
         files = sorted(str(path) for path in folder.iterdir())
         servers: dict[str, Server] = {"ours": _node}
-        if shutil.which("Orthanc"):
+        if peer_program("Orthanc"):
             servers["Orthanc, default"] = _orthanc
-        if shutil.which("storescp"):
+        if peer_program("storescp"):
             servers["storescp +B, nothing synced"] = _storescp
         rows = []
         for associations in _ASSOCIATIONS:
@@ -72,20 +73,21 @@ def _seconds(server: Server, place: Path, files: list[str], associations: int) -
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
+    sender = [_installed("storescu"), "-R", "-aec", "ANY", "127.0.0.1", str(port)]
     with server(place, port):
         start = time.perf_counter()
         senders = [
             subprocess.Popen(
-                ["storescu", "-R", "-aec", "ANY", "127.0.0.1", str(port), *files[n::associations]],
+                [*sender, *files[n::associations]],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env=os.environ | {"TCP_NODELAY": "1"},
             )
             for n in range(associations)
         ]
-        for sender in senders:
-            _, errors = sender.communicate()
-            if sender.returncode:
+        for process in senders:
+            _, errors = process.communicate()
+            if process.returncode:
                 raise RuntimeError(errors.decode(errors="replace")[-500:])
         return time.perf_counter() - start
 
@@ -112,11 +114,11 @@ def _orthanc(place: Path, port: int) -> AbstractContextManager[None]:
         "DicomAet": "ANY",
     }
     (place / "orthanc.json").write_text(json.dumps(configuration))
-    return _process(["Orthanc", str(place / "orthanc.json")], port)
+    return _process([_installed("Orthanc"), str(place / "orthanc.json")], port)
 
 
 def _storescp(place: Path, port: int) -> AbstractContextManager[None]:
-    return _process(["storescp", "--fork", "+B", "-od", str(place), str(port)], port)
+    return _process([_installed("storescp"), "--fork", "+B", "-od", str(place), str(port)], port)
 
 
 @contextlib.contextmanager
@@ -133,7 +135,7 @@ def _process(command: list[str], port: int) -> Iterator[None]:
 
 def _wait_for_echo(port: int) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    echo = ["echoscu", "-aec", "ANY", "127.0.0.1", str(port)]
+    echo = [_installed("echoscu"), "-aec", "ANY", "127.0.0.1", str(port)]
     while subprocess.run(echo, capture_output=True, check=False).returncode:
         if time.monotonic() > deadline:
             raise TimeoutError("the receiver does not answer")
@@ -142,3 +144,10 @@ def _wait_for_echo(port: int) -> None:
 
 if __name__ == "__main__":
     print_table(run())
+
+
+def _installed(name: str) -> str:
+    found = peer_program(name)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed (.ci/run installs it)")
+    return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from benchmarks.peer_programs import peer_program
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,9 +38,9 @@ def tool() -> Callable[[str], str]:
     """Gives the path of a command-line peer by name."""
 
     def path(name: str) -> str:
-        found = shutil.which(name)
+        found = peer_program(name)
         if found is None:
             _absent(f"the tool {name} is not installed (.ci/run installs it)")
-        return str(found)
+        return found
 
     return path

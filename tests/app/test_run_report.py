@@ -38,6 +38,7 @@ def result_of(pipeline: str, number: int) -> SimpleNamespace:
         pipeline=pipeline,
         source=SimpleNamespace(series_instance_uid=f"1.2.{number}", series_number=number),
         further_sources=(),
+        region_sources=(),
         findings=(Finding("a-finding", "look"),),
         timings={"fit": 0.5},
         algorithm=Algorithm("QuantMAP", "1", {"model.onnx": "ab"}, "CPUExecutionProvider", {}, ""),
