@@ -19,7 +19,7 @@ from dipy.reconst.dti import TensorModel
 
 from benchmarks.table import Row
 from operators.inference.brain_mask import foreground_mask
-from operators.inference.diffusion import least_weighted_image
+from operators.inference.diffusion_series import least_weighted_image
 from operators.inference.volume_fit import fit_volume
 from operators.ingest.acquire import acquire
 from operators.ingest.settings import IngestSettings
