@@ -23,7 +23,7 @@ from operators.inference.triton_session import TritonSession, is_address
 #: "auto", "cpu", "cuda", or the address of an inference server, ``triton://HOST[:PORT]``.
 Device = str
 
-_CPU = "CPUExecutionProvider"
+CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _FATAL_ONLY = 4
@@ -170,6 +170,11 @@ class OnnxNetwork:
         names = list(self.bundle.metadata.outputs)
         return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
 
+    @property
+    def _threads_of_a_run(self) -> int:
+        """Cores that share one run on the CPU."""
+        return available_cores()
+
     def _open_here(self, device: Device) -> None:
         """Open the network in this process."""
         import onnxruntime
@@ -178,17 +183,17 @@ class OnnxNetwork:
         check_device(device)
         devices = cuda_devices() if device != "cpu" else 0
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = available_cores()
+        options.intra_op_num_threads = self._threads_of_a_run
         options.inter_op_num_threads = 1
         # Threads that wait by spinning take the cores from each other when there is other work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if devices:
             said = self._preload(onnxruntime)
-            providers = [(_CUDA, {"use_tf32": "0"}), (_CPU, {})]
+            providers = [(_CUDA, {"use_tf32": "0"}), (CPU, {})]
             # What goes wrong is told by the provider that came of it, not on stderr.
             onnxruntime.set_default_logger_severity(_FATAL_ONLY)
         else:
-            said, providers = "", [(_CPU, {})]
+            said, providers = "", [(CPU, {})]
         try:
             session = onnxruntime.InferenceSession(self.bundle.network, options, providers)
         finally:
