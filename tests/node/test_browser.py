@@ -38,7 +38,11 @@ class Browser:
         self._pictures = pictures
 
     def press(self, *keys: str) -> None:
-        self.driver.switch_to.active_element.send_keys(*keys)
+        try:
+            self.driver.switch_to.active_element.send_keys(*keys)
+        except StaleElementReferenceException:
+            # The page has just brought itself up to date; the focus is at its top again.
+            self.driver.switch_to.active_element.send_keys(*keys)
 
     def go_to(self, text: str) -> None:
         """Press Tab until what has the focus says ``text``."""
@@ -46,7 +50,10 @@ class Browser:
         for _ in range(_MOST_TABS):
             self.press(Keys.TAB)
             element = self.driver.switch_to.active_element
-            said = element.text or element.get_attribute("id") or ""
+            try:
+                said = element.text or element.get_attribute("id") or ""
+            except StaleElementReferenceException:
+                continue
             seen.append(said)
             if text in said:
                 # Whoever uses the keyboard must see where it is.

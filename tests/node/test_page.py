@@ -85,6 +85,15 @@ def test_what_happens_now_is_on_the_first_page(client):
         assert shown in text
 
 
+def test_a_page_can_be_told_to_stay_still(client):
+    assert 'http-equiv="refresh"' in client().get("/").text
+    assert 'http-equiv="refresh"' not in client().get("/?still=true").text
+    running = client().get(f"/jobs/{RUNNING_JOB}").text
+    assert 'http-equiv="refresh"' in running
+    assert "?still=true" in running
+    assert 'http-equiv="refresh"' not in client().get(f"/jobs/{DONE_JOB}").text
+
+
 def test_what_stands_in_the_ledger_is_text_and_never_markup(client):
     pages = [client().get(path).text for path in ("/", "/jobs", f"/jobs/{DONE_JOB}")]
     assert not any(HOSTILE in page for page in pages)

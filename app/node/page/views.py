@@ -26,7 +26,9 @@ from operators.vocabulary.version import VERSION
 _TEMPLATES = Path(__file__).with_name("templates")
 _JOBS_PER_PAGE = 50
 _SEE_OTHER = 303
-_REFRESH_SECONDS = 5
+#: A page that shows something under way asks again after this time, unless it is told to stay
+#: still: a reload takes the focus away from whoever uses the keyboard.
+_REFRESH_SECONDS = 10
 
 
 class Views:
@@ -91,12 +93,13 @@ def views_router(
     router = APIRouter(dependencies=[Depends(views.access.require)])
 
     @router.get("/")
-    def overview(request: Request) -> Response:
+    def overview(request: Request, still: bool = False) -> Response:
         running = history.queue(ledger)
         return views.page(
             request,
             "overview.html",
-            refresh=_REFRESH_SECONDS,
+            refresh=None if still else _REFRESH_SECONDS,
+            can_refresh=True,
             receiving=history.receiving(ledger),
             queue=running,
             counts=history.job_counts(ledger),
@@ -129,7 +132,7 @@ def views_router(
         )
 
     @router.get("/jobs/{job}")
-    def job(request: Request, job: str) -> Response:
+    def job(request: Request, job: str, still: bool = False) -> Response:
         found = history.job(ledger, job)
         if found is None:
             return views.problem(request, 404, f"There is no job {job}.")
@@ -137,7 +140,8 @@ def views_router(
         return views.page(
             request,
             "job.html",
-            refresh=None if found.state in ENDED else _REFRESH_SECONDS,
+            refresh=None if still or found.state in ENDED else _REFRESH_SECONDS,
+            can_refresh=found.state not in ENDED,
             job=found,
             ended=found.state in ENDED,
             steps=history.steps(ledger, job),
