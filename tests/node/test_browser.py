@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from selenium import webdriver
@@ -23,6 +24,8 @@ from tests.node.peers import send
 from tests.node.studies import study_uid, write_study
 
 _MOST_TABS = 60
+_MOST_CHANGES = 5
+Value = TypeVar("Value")
 
 
 class Browser:
@@ -38,41 +41,56 @@ class Browser:
         self._pictures = pictures
 
     def press(self, *keys: str) -> None:
-        try:
-            self.driver.switch_to.active_element.send_keys(*keys)
-        except StaleElementReferenceException:
-            # The page has just brought itself up to date; the focus is at its top again.
-            self.driver.switch_to.active_element.send_keys(*keys)
+        _on_a_page_that_stays(lambda: self.driver.switch_to.active_element.send_keys(*keys))
 
-    def go_to(self, text: str) -> None:
-        """Press Tab until what has the focus says ``text``."""
+    def go_to(self, text: str) -> WebElement:
+        """Press Tab until what has the focus says ``text``; returns that."""
         seen = []
         for _ in range(_MOST_TABS):
             self.press(Keys.TAB)
             element = self.driver.switch_to.active_element
             try:
                 said = element.text or element.get_attribute("id") or ""
+                outline = element.value_of_css_property("outline-style")
             except StaleElementReferenceException:
                 continue
             seen.append(said)
             if text in said:
                 # Whoever uses the keyboard must see where it is.
-                outline = element.value_of_css_property("outline-style")
                 assert outline != "none", f"{said} shows no focus"
-                return
+                return element
         raise AssertionError(f"no way to {text!r} by keyboard; there is {seen}")
 
     def choose(self, text: str) -> None:
-        self.go_to(text)
-        before = self.driver.find_element(By.TAG_NAME, "html")
-        self.press(Keys.ENTER)
+        def press_there() -> WebElement:
+            wanted = self.go_to(text)
+            before = self.driver.find_element(By.TAG_NAME, "html")
+            # Fails where the page was brought up to date since, and so lost the focus.
+            wanted.send_keys(Keys.ENTER)
+            return before
+
+        before = _on_a_page_that_stays(press_there)
         wait_for(lambda: is_stale(before), 20, lambda: f"{text} led nowhere")
 
     def text(self) -> str:
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        return _on_a_page_that_stays(lambda: self.driver.find_element(By.TAG_NAME, "body").text)
+
+    def reads(self, text: str) -> None:
+        """Wait until the page says ``text``."""
+        wait_for(lambda: text in self.text(), 20, self.text)
 
     def picture(self, name: str) -> None:
         self.driver.save_screenshot(str(self._pictures / f"{name}.png"))
+
+
+def _on_a_page_that_stays(act: Callable[[], Value]) -> Value:
+    """Act again where the page brought itself up to date, or changed, between find and act."""
+    for _ in range(_MOST_CHANGES):
+        try:
+            return act()
+        except StaleElementReferenceException:
+            continue
+    return act()
 
 
 def is_stale(element: WebElement) -> bool:
@@ -88,7 +106,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     folder = tmp_path_factory.mktemp("site")
     (folder / "out").mkdir()
     settings = {
-        "completeness": [{"quiet_seconds": 1}],
+        "completeness": [{"quiet_seconds": 4}],
         "page": {"port": 0},
         "targets": {"share": {"kind": "folder", "folder": str(folder / "out")}},
         "routes": [{"name": "diffusion", "pipelines": ["diffusion"], "targets": ["share"]}],
@@ -144,12 +162,12 @@ def test_queue_job_and_failure_by_keyboard(
     (failed,) = history.jobs(ledger, states=[JobState.FAILED])
 
     browser.choose("Jobs")
-    assert done.id[:8] in browser.text()
-    assert "SIGKILL" in browser.text()
+    browser.reads(done.id[:8])
+    browser.reads("SIGKILL")
     browser.picture("jobs")
     browser.choose(done.id[:8])
     for said in ("Maps", "Steps", "share", "delivered", "A1"):
-        assert said in browser.text()
+        browser.reads(said)
     shown = browser.driver.find_elements(By.CSS_SELECTOR, ".maps img")
     assert shown
     wait_for(
@@ -164,9 +182,9 @@ def test_queue_job_and_failure_by_keyboard(
 
     browser.go_to("search")
     browser.press("A2", Keys.ENTER)
-    wait_for(lambda: failed.id[:8] in browser.text(), 20, browser.text)
+    browser.reads(failed.id[:8])
     browser.choose(failed.id[:8])
-    assert "SIGKILL" in browser.text()
+    browser.reads("SIGKILL")
     browser.picture("failure")
     browser.choose("Run again")
     ended_jobs(ledger, 3)
