@@ -61,16 +61,44 @@ def _elements(stack: Stack) -> list[tuple[int, ...]]:
 
 def turn(maps: Tensor, brain: Tensor, draws: RandomDraws) -> tuple[Tensor, Tensor]:
     """Mirror and transpose a batch at random, tensors with it."""
-    choice = draws.chance(0.5, 4).tolist()
-    for axis, dimension in ((0, -1), (1, -2), (2, -3)):
-        if choice[axis]:
-            signs = mirror_signs(DTI, axis).to(maps.device)
-            maps = maps.flip(dimension) * signs[:, None, None, None]
-            brain = brain.flip(dimension)
-    if choice[3]:
-        maps = maps.transpose(-1, -2)[:, exchange_order(DTI)]
-        brain = brain.transpose(-1, -2)
-    return maps, brain
+    symmetry = _Symmetry(draws)
+    return symmetry.apply(maps), symmetry.apply_scalar(brain)
+
+
+def turn_noisy(
+    clean: Tensor, noisy: Noisy, brain: Tensor, draws: RandomDraws
+) -> tuple[Tensor, Noisy, Tensor]:
+    """Mirror and transpose clean and noisy maps and what is known of their noise alike."""
+    symmetry = _Symmetry(draws)
+    turned = Noisy(
+        symmetry.apply(noisy.maps),
+        symmetry.apply(noisy.sd, signed=False),
+        symmetry.apply_scalar(noisy.correlation),
+    )
+    return symmetry.apply(clean), turned, symmetry.apply_scalar(brain)
+
+
+class _Symmetry:
+    """One of the sixteen ways to mirror slabs and to transpose their slices, drawn at random."""
+
+    def __init__(self, draws: RandomDraws) -> None:
+        *mirrored, self._transposed = draws.chance(0.5, 4).tolist()
+        self._mirrored = [
+            (axis, dimension) for axis, dimension in enumerate((-1, -2, -3)) if mirrored[axis]
+        ]
+
+    def apply(self, maps: Tensor, signed: bool = True) -> Tensor:
+        """Of (batch, channels, slices, rows, columns); ``signed`` but for standard deviations."""
+        for axis, dimension in self._mirrored:
+            maps = maps.flip(dimension)
+            if signed:
+                maps = maps * mirror_signs(DTI, axis).to(maps.device)[:, None, None, None]
+        return maps.transpose(-1, -2)[:, exchange_order(DTI)] if self._transposed else maps
+
+    def apply_scalar(self, grid: Tensor) -> Tensor:
+        """Of (batch, slices, rows, columns)."""
+        grid = grid.flip([dimension for _, dimension in self._mirrored])
+        return grid.transpose(-1, -2) if self._transposed else grid
 
 
 def vary(maps: Tensor, brain: Tensor, draws: RandomDraws) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.diffusion.channels import DTI
-from models.diffusion.degradation import Noisy, Tables, fit_noise, turn, vary
+from models.diffusion.degradation import Noisy, Tables, fit_noise, turn, turn_noisy, vary
 from models.diffusion.network import PriorNetwork
 from models.diffusion.random_draws import RandomDraws
 from models.diffusion.training_slabs import Slabs
@@ -24,6 +24,10 @@ _WARM_UP = 200
 _LONGEST_MEMORY = 0.999
 _STEPS_BETWEEN_LOSSES = 10
 _LARGEST_SQUARE = 100.0
+# A batch costs more to simulate than to learn from, so it stays in a pool for as many steps as the
+# pool has batches, one of which is renewed every so many steps. Each use is turned anew.
+_POOL_BATCHES = 12
+_STEPS_PER_BATCH = 4
 # Presence of the slice below and of the slice above, and how often.
 _PRESENCE = ((0, 0), (0, 1), (1, 0), (1, 1))
 _PRESENCE_SHARES = (0.45, 0.1, 0.1, 0.35)
@@ -125,14 +129,14 @@ def train(
     """
     device = next(progress.network.parameters()).device
     draws = RandomDraws(seed + 1_000_003 * progress.step, device)
-    examples = Examples(slabs, batch, draws)
+    pool = Pool(Examples(slabs, batch, draws), draws)
     while progress.seconds < seconds:
         began = time.perf_counter()
         fraction = min(1.0, progress.seconds / seconds)
         scale = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fraction))
         for group in progress.optimiser.param_groups:
             group["lr"] = rate * min(1.0, (progress.step + 1) / _WARM_UP) * scale
-        square, likelihood = losses(progress.network, *examples.draw())
+        square, likelihood = losses(progress.network, *pool.draw())
         progress.optimiser.zero_grad()
         (square + 0.2 * likelihood).backward()
         torch.nn.utils.clip_grad_norm_(progress.network.parameters(), 1.0)
@@ -152,7 +156,7 @@ def train(
 
 
 class Examples:
-    """Batches of clean maps, noisy maps, and the brain with absent neighbours left out.
+    """Batches of clean maps, noisy maps, and the brain.
 
     Args:
         slabs: clean maps, on the device of ``draws``.
@@ -165,8 +169,6 @@ class Examples:
         self._tables = Tables(draws)
         middle = slabs.brain[:, slabs.brain.shape[1] // 2]
         self._bounds = [_extent(middle.any(dim=other)) for other in (2, 1)]
-        self._presence = torch.tensor(_PRESENCE, dtype=torch.float32, device=draws.device)
-        self._shares = torch.tensor(_PRESENCE_SHARES, device=draws.device)
 
     def draw(self) -> tuple[Tensor, Noisy, Tensor]:
         """The next batch: clean and noisy (batch, channels, 3, rows, columns), and brain."""
@@ -186,12 +188,42 @@ class Examples:
         brain = torch.stack([self._slabs.brain[window] for window in windows]).float()
         clean, brain = turn(clean, brain, draws)
         clean = vary(clean, brain, draws)
-        noisy = fit_noise(clean, self._tables, draws)
+        return clean, fit_noise(clean, self._tables, draws), brain
+
+
+class Pool:
+    """Examples that are used several times, each time mirrored and transposed anew.
+
+    Args:
+        examples: where new ones come from.
+        draws: source of random numbers.
+    """
+
+    def __init__(self, examples: Examples, draws: RandomDraws) -> None:
+        self._examples, self._draws = examples, draws
+        self._batches: list[tuple[Tensor, ...]] = []
+        self._steps = 0
+        self._presence = torch.tensor(_PRESENCE, dtype=torch.float32, device=draws.device)
+        self._shares = torch.tensor(_PRESENCE_SHARES, device=draws.device)
+
+    def draw(self) -> tuple[Tensor, Noisy, Tensor]:
+        """A batch from the pool: clean, noisy, and the brain with absent neighbours left out."""
+        if self._steps % _STEPS_PER_BATCH == 0:
+            clean, noisy, brain = self._examples.draw()
+            self._batches.append((clean, noisy.maps, noisy.sd, noisy.correlation, brain))
+            self._batches = self._batches[-_POOL_BATCHES:]
+        self._steps += 1
+        size = len(self._batches[0][0])
+        chosen = self._draws.integers(0, size * len(self._batches), size).tolist()
+        clean, maps, sd, correlation, brain = (
+            torch.stack([self._batches[i // size][part][i % size] for i in chosen])
+            for part in range(5)
+        )
+        clean, noisy, brain = turn_noisy(clean, Noisy(maps, sd, correlation), brain, self._draws)
         which = torch.multinomial(
-            self._shares, self._batch, replacement=True, generator=draws.generator
+            self._shares, size, replacement=True, generator=self._draws.generator
         )
         presence = self._presence[which]
-        brain = brain.clone()
         brain[:, 0] *= presence[:, 0, None, None]
         brain[:, 2] *= presence[:, 1, None, None]
         return clean, noisy, brain

@@ -14,7 +14,16 @@ from models.diffusion.phantom import SLAB
 from models.diffusion.prior import INPUTS, onnx_network, torch_network
 from models.diffusion.random_draws import RandomDraws
 from models.diffusion.scalars import fractional_anisotropy
-from models.diffusion.training import Progress, resume, save, start, start_from, train
+from models.diffusion.training import (
+    Examples,
+    Pool,
+    Progress,
+    resume,
+    save,
+    start,
+    start_from,
+    train,
+)
 from models.diffusion.training_inputs import Inputs
 from models.diffusion.training_slabs import (
     Slabs,
@@ -87,6 +96,25 @@ def test_noise_of_the_examples_has_the_sd_that_the_network_is_told(slabs: Slabs)
         assert (noisy.correlation < 1).all()
     # The level told is off by 20 % from example to example, on purpose.
     assert float(torch.stack(ratios).median()) == pytest.approx(1.05, abs=0.12)
+
+
+def test_an_example_that_is_used_again_is_turned_with_its_noise(slabs: Slabs) -> None:
+    pool = Pool(Examples(slabs, 1, RandomDraws(0)), RandomDraws(1))
+    uses = [pool.draw() for _ in range(4)]
+
+    def errors(clean: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
+        difference = noisy - clean
+        trace = difference[:, 1:4].sum(dim=1).flatten()
+        norm = difference[:, 1:].square().sum(dim=1).flatten()
+        return torch.stack((trace.sort().values, norm.sort().values))
+
+    # Invariants of the error of the tensor are the same set of numbers, in other places.
+    first = errors(uses[0][0], uses[0][1].maps)
+    for clean, noisy, _ in uses[1:]:
+        torch.testing.assert_close(errors(clean, noisy.maps), first, rtol=1e-4, atol=1e-4)
+        sums = noisy.sd[:, 1:4].sum(dim=1).flatten().sort().values
+        torch.testing.assert_close(sums, uses[0][1].sd[:, 1:4].sum(dim=1).flatten().sort().values)
+    assert any(not torch.equal(clean, uses[0][0]) for clean, _, _ in uses[1:])
 
 
 def test_lesions_keep_tensors_positive(slabs: Slabs) -> None:
