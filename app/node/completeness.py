@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from app.node.conditions import Facts, holds_for, judge
+from app.node.conditions import Answer, Facts, answer_for, judge
 from app.node.records import Collection
 from app.node.settings import CompletenessRule
 from operators.ingest.conditions import values_of
@@ -56,7 +56,8 @@ def completeness(
     if now >= quiet_due:
         return Completeness(True, f"nothing arrived for {rule.quiet_seconds:g} s")
     if rule.after_series and all(
-        any(holds_for(conditions, head) for head in heads) for conditions in rule.after_series
+        any(answer_for(conditions, head) is Answer.YES for head in heads)
+        for conditions in rule.after_series
     ):
         settled_due = collection.last_received + rule.settle_seconds
         if now >= settled_due:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from app.config import Settings
 from app.node.completeness import completeness, rule_for
@@ -24,6 +27,14 @@ def head(**values: object) -> Dataset:
     data_set = Dataset()
     for keyword, value in values.items():
         setattr(data_set, keyword, value)
+    return data_set
+
+
+def malformed_head(keyword: str, vr: str, value: bytes) -> Dataset:
+    """As pydicom reads it: nothing is decoded before it is asked for."""
+    data_set = head(Modality="MR")
+    tag = Tag(tag_for_keyword(keyword))
+    data_set[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
     return data_set
 
 
@@ -83,9 +94,44 @@ class TestConditions:
         assert not judge(when(recognised="saturation"), found).holds
         assert judge(when(**MR), facts(head(Modality="MR"))).holds
 
-    def test_a_malformed_element_meets_no_condition(self) -> None:
+    def test_an_absent_element_meets_no_condition(self) -> None:
         rule = when(series={"SeriesNumber": {"minimum": 0}})
         assert not judge(rule, facts(head(SeriesDescription="x"), Dataset())).holds
+        assert judge(
+            when(**{"not": {"series": {"SeriesNumber": {"minimum": 0}}}}), facts(Dataset())
+        ).holds
+
+    @pytest.mark.filterwarnings("ignore:Invalid value for VR")
+    @pytest.mark.parametrize(
+        ("keyword", "vr", "value"),
+        [
+            ("SeriesNumber", "IS", b"one "),
+            ("MagneticFieldStrength", "DS", b"3 T "),
+            ("EchoTime", "DS", b"5\\x "),
+            ("Rows", "US", b"abc"),
+            ("TriggerWindow", "FL", b"12345"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "condition", [{"minimum": 0}, {"matches": "."}, {"matches": "nothing that is there"}]
+    )
+    def test_a_condition_on_a_malformed_element_never_holds_nor_its_negation(
+        self, keyword: str, vr: str, value: bytes, condition: dict
+    ) -> None:
+        asks = {"series": {keyword: condition}}
+        for rule in (asks, {"not": asks}, {"not": {"not": asks}}, {"all": [MR, {"not": asks}]}):
+            verdict = judge(when(**rule), facts(malformed_head(keyword, vr, value)))
+            assert not verdict.holds
+            assert "malformed" in "\n".join(verdict.lines())
+
+    def test_what_is_certain_without_the_malformed_element_is_answered(self) -> None:
+        found = facts(malformed_head("Rows", "US", b"abc"), head(Modality="MR", Rows=64))
+        asks = {"series": {"Rows": {"equals": 64.0}}}
+        assert judge(when(**asks), found).holds
+        assert judge(
+            when(**{"not": {"all": [CT, {"series": {"Rows": {"equals": 9.0}}}]}}), found
+        ).holds
+        assert judge(when(any=[{"not": asks}, MR]), found).holds
 
     def test_the_explanation_names_every_condition_and_what_was_found(self) -> None:
         rule = when(all=[MR, {"not": {"calling_ae": ["TEST"]}}, {"any": [CT]}])
