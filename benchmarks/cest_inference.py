@@ -37,7 +37,7 @@ def run() -> list[Row]:
     """
     bundles = load_bundles(_MODELS, "cest_mt")
     stages = [bundles[one.name] for one in (MT_3T, AMIDE_3T)]
-    features = [_features(bundle) for bundle in stages]
+    features = [features_of(bundle, _VOXELS) for bundle in stages]
     sessions = [OnnxSession(bundle, "cpu") for bundle in stages]
 
     def ours() -> None:
@@ -45,7 +45,7 @@ def run() -> list[Row]:
         given = {q.name: found[q.name] for q in MT_3T.parameters}
         sessions[1].predict(features[1] | given)
 
-    networks = [_perceptron(bundle) for bundle in stages]
+    networks = [plain_perceptron(bundle) for bundle in stages]
     inputs = [torch.from_numpy(np.concatenate(list(one.values()), axis=1)) for one in features]
     torch.set_num_threads(available_cores())
 
@@ -68,10 +68,11 @@ def run() -> list[Row]:
     return rows
 
 
-def _features(bundle: Bundle) -> _Features:
+def features_of(bundle: Bundle, voxels: int) -> _Features:
+    """Inputs of a network, uniform over the ranges of its metadata: (voxels, channels) each."""
     generator = np.random.default_rng(0)
     return {
-        name: generator.uniform(*tensor.value_range, (_VOXELS, tensor.channels)).astype(np.float32)
+        name: generator.uniform(*tensor.value_range, (voxels, tensor.channels)).astype(np.float32)
         for name, tensor in bundle.metadata.inputs.items()
     }
 
@@ -88,7 +89,7 @@ def _on_cuda(features: list[_Features], networks: dict[str, ParameterNetwork]) -
         mean.cpu(), sd.cpu()
 
 
-def _perceptron(bundle: Bundle) -> nn.Sequential:
+def plain_perceptron(bundle: Bundle) -> nn.Sequential:
     """Layers of the shipped network, with random weights."""
     specification = {one.name: one for one in (MT_3T, AMIDE_3T)}[bundle.metadata.name]
     inputs = sum(tensor.channels for tensor in bundle.metadata.inputs.values())

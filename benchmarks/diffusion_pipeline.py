@@ -15,8 +15,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from benchmarks.table import Row
-from models.diffusion.evaluate import large_series
 from models.diffusion.prior import NETWORKS
+from models.diffusion.series import Series
+from models.diffusion.timing import large_series
 from operators.inference.bundle import read_bundle
 from operators.inference.diffusion import analyse_diffusion
 from operators.inference.prior_session import TENSOR_PRIOR, PriorNetwork
@@ -36,7 +37,7 @@ _CORES = 2
 def run() -> list[Row]:
     """Rows of this benchmark: wall time, processor time and memory, each beside its bound."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:_CORES])
-    acquisition = _acquisition()
+    acquisition = acquisition_of(large_series())
     prior = PriorNetwork({TENSOR_PRIOR: read_bundle(NETWORKS / TENSOR_PRIOR)}, "cpu")
     began, worked = time.perf_counter(), time.process_time()
     analyse_diffusion(acquisition, DiffusionSettings(), prior)
@@ -51,8 +52,8 @@ def run() -> list[Row]:
     ]
 
 
-def _acquisition() -> Acquisition:
-    series = large_series()
+def acquisition_of(series: Series) -> Acquisition:
+    """A simulated series as ingest gives one."""
     header = Dataset()
     header.SeriesInstanceUID = "2.25.1"
     header.SeriesNumber = 1

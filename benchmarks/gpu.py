@@ -1,22 +1,24 @@
-"""CUDA beside the CPU: every network that ships, its answers and its time.
+"""CUDA beside the CPU: every network that ships, its answers and its time; then the pipelines.
 
 ``python -m benchmarks.gpu`` prints what ONNX Runtime offers, then for every network the largest
 difference between its answers on CUDA and on the CPU, as a share of the span of each output's
-value range and beside the tolerance of its metadata, and the time of both. Exit status 1 where a
-network exceeds its tolerance; without a CUDA device it says so and ends with 0.
+value range and beside the tolerance of its metadata, and the time of both; then the time of every
+pipeline on CUDA beside its peers there. Exit status 1 where a network exceeds its tolerance;
+without a CUDA device it says so and ends with 0.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from benchmarks.device_pipelines import NO_PEER, DeviceRow, device_rows
 from operators.inference.bundle import Bundle, find_bundles, read_bundle
 from operators.inference.onnx_network import OnnxNetwork, check_installation, cuda_devices
 
@@ -25,6 +27,7 @@ _VOXELS = 500_000
 _SLICES = 16
 _REPEATS = 5
 _ROW = "{:24}{:>24}{:>9}{:>9}{:>7}{:>11}{:>9}"
+_PIPELINE = "{:64}{:>9}{:>9}  {}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,20 @@ def main() -> int:
         times = f"{one.cpu:.3f}", f"{one.cuda:.3f}", f"{one.cpu / one.cuda:.1f}"
         shares = f"{one.deviation:.1e}", f"{one.tolerance:.0e}"
         print(_ROW.format(one.network, one.size, *times, *shares), "" if one.agrees else "TOO FAR")
+    print_pipelines(device_rows("cuda"))
     return 0 if all(one.agrees for one in comparisons) else 1
+
+
+def print_pipelines(rows: Iterable[DeviceRow]) -> None:
+    """Print the pipelines' times beside their peers'."""
+    print()
+    print(_PIPELINE.format("pipeline", "ours s", "peer s", "peer on the same device"))
+    for row in rows:
+        theirs = "-" if row.theirs is None else f"{row.theirs:.3f}"
+        cannot = row.theirs is None and row.peer != "none"
+        peer = row.peer + (": not run, this torch cannot use the device" if cannot else "")
+        print(_PIPELINE.format(row.what, f"{row.ours:.3f}", theirs, peer))
+    print("no other peer:", NO_PEER)
 
 
 def compare(bundle: Bundle) -> Comparison:
