@@ -21,11 +21,12 @@ from torch import Tensor
 from models.cest_mt import bundle
 from models.cest_mt.evaluation import draw_loss, draw_scatter, held_out_figures, table
 from models.cest_mt.network import ParameterNetwork
+from models.cest_mt.optimisation import TrainingLog, TrainingSettings, optimise
 from models.cest_mt.preparation import EVALUATION_NOISE, held_out_batches
 from models.cest_mt.progress import progress_bar
 from models.cest_mt.specification import AMIDE_3T, MT_3T, SPECIFICATIONS
 from models.cest_mt.specification import NetworkSpecification as Specification
-from models.cest_mt.training import FingerprintBatches, TrainingLog, TrainingSettings, optimise
+from models.cest_mt.training import FingerprintBatches
 from models.cest_mt.training_set import VoxelSet, draw_values
 
 _GOLDEN_VOXELS = 64

@@ -11,8 +11,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from models.cest_mt.optimisation import TrainingLog
 from models.cest_mt.specification import BRAIN, NetworkSpecification, Range
-from models.cest_mt.training import TrainingLog
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from models.cest_mt.network import ParameterNetwork, normalise_signal
+from models.cest_mt.optimisation import TrainingLog, TrainingSettings, optimise
 from models.cest_mt.schedule import load_schedule
 from models.cest_mt.signal import simulate
 from models.cest_mt.specification import NetworkSpecification
-from models.cest_mt.training import TrainingLog, TrainingSettings, add_noise, optimise
+from models.cest_mt.training import add_noise
 from models.cest_mt.training_set import pools_of, sampled_before_excitation, simulate_values
 
 _LARGEST_CORRELATION = 0.999

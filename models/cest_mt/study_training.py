@@ -12,6 +12,7 @@ import torch
 from models.cest_mt import bundle
 from models.cest_mt.evaluation import Figures, draw_loss, draw_maps, figures, table
 from models.cest_mt.network import ParameterNetwork
+from models.cest_mt.optimisation import TrainingSettings
 from models.cest_mt.progress import progress_bar
 from models.cest_mt.residual import relative_residual
 from models.cest_mt.self_supervised import (
@@ -24,7 +25,6 @@ from models.cest_mt.self_supervised import (
 )
 from models.cest_mt.specification import AMIDE_3T, MT_3T, NetworkSpecification
 from models.cest_mt.study import Study
-from models.cest_mt.training import TrainingSettings
 from models.cest_mt.training_set import simulate_values
 from models.cest_mt.voxelwise_fit import fit_voxels
 

@@ -30,14 +30,13 @@ from models.cest_mt.evaluation import (
     table,
 )
 from models.cest_mt.network import ParameterNetwork, SignalNetwork
+from models.cest_mt.optimisation import TrainingLog, TrainingSettings
 from models.cest_mt.preparation import EVALUATION_NOISE, Run, prepare
 from models.cest_mt.progress import progress_bar
 from models.cest_mt.specification import SPECIFICATIONS
 from models.cest_mt.study import load_study, simulated_brain
 from models.cest_mt.study_training import train_on_study
 from models.cest_mt.training import (
-    TrainingLog,
-    TrainingSettings,
     settle_deviations,
     signal_statistics,
     train_parameter_network,

@@ -14,7 +14,7 @@ from app.node.records import JobState, NodeJob
 from tests.node.node_process import NodeProcess, free_port
 from tests.node.peers import send
 from tests.node.studies import study_uid, write_study
-from tests.node.test_worklist import Manager, manager_of, study_item, workitem
+from tests.node.worklist_service import Manager, manager_of, study_item, workitem
 
 SECONDS = 240
 

@@ -8,8 +8,9 @@ import torch
 from models.cest_mt import bundle
 from models.cest_mt.distil import distil, divergence, main
 from models.cest_mt.network import ParameterNetwork
+from models.cest_mt.optimisation import TrainingSettings
 from models.cest_mt.specification import MT_3T
-from models.cest_mt.training import FingerprintBatches, TrainingSettings
+from models.cest_mt.training import FingerprintBatches
 from models.cest_mt.training_set import VoxelSet, draw_values
 
 WIDE = replace(MT_3T, width=24)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from models.cest_mt.bundle import NETWORKS, load_parameter_network
+from models.cest_mt.optimisation import TrainingSettings
 from models.cest_mt.residual import relative_residual
 from models.cest_mt.self_supervised import (
     StudyNetwork,
@@ -18,7 +19,6 @@ from models.cest_mt.self_supervised import (
 from models.cest_mt.specification import AMIDE_3T, LARGININE_3T, MT_3T
 from models.cest_mt.study import MAPS, load_study, simulated_brain
 from models.cest_mt.train import main
-from models.cest_mt.training import TrainingSettings
 from models.cest_mt.training_set import simulate_values
 
 SHAPE = (6, 16, 14)

@@ -10,13 +10,13 @@ import torch
 from models.cest_mt.bundle import load_parameter_network, load_signal_network
 from models.cest_mt.dictionary import build_dictionary, levels_in_use, match
 from models.cest_mt.network import ParameterNetwork
+from models.cest_mt.optimisation import TrainingSettings
 from models.cest_mt.residual import relative_residual
 from models.cest_mt.specification import LARGININE_3T, MT_3T, SPECIFICATIONS
 from models.cest_mt.train import main
 from models.cest_mt.training import (
     FingerprintBatches,
     NoisyBatch,
-    TrainingSettings,
     add_noise,
     likelihood_loss,
     misfit,
