@@ -24,6 +24,7 @@ from models.diffusion.training import (
     Progress,
     resume,
     save,
+    settle_deviations,
     start,
     start_from,
     train,
@@ -79,6 +80,9 @@ def main() -> None:
         seconds = min(seconds, progress.seconds + left)
     _run(progress, slabs, seconds, arguments, checkpoint)
     _draw(progress, slabs, arguments.work)
+    draws = RandomDraws(arguments.seed + 1, device)
+    factors = settle_deviations(progress.average, Examples(slabs, arguments.batch, draws))
+    print("SD multiplied by", " ".join(f"{factor:.2f}" for factor in factors.tolist()))
     _export(progress, arguments)
 
 

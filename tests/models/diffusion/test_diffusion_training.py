@@ -20,6 +20,7 @@ from models.diffusion.training import (
     Progress,
     resume,
     save,
+    settle_deviations,
     start,
     start_from,
     train,
@@ -115,6 +116,14 @@ def test_an_example_that_is_used_again_is_turned_with_its_noise(slabs: Slabs) ->
         sums = noisy.sd[:, 1:4].sum(dim=1).flatten().sort().values
         torch.testing.assert_close(sums, uses[0][1].sd[:, 1:4].sum(dim=1).flatten().sort().values)
     assert any(not torch.equal(clean, uses[0][0]) for clean, _, _ in uses[1:])
+
+
+def test_settled_deviations_hold_two_thirds_of_the_errors(slabs: Slabs) -> None:
+    progress = _train(start(1e-3, torch.device("cpu"), 0), slabs, 2)
+    settle_deviations(progress.average, Examples(slabs, 2, RandomDraws(4)))
+    again = settle_deviations(progress.average, Examples(slabs, 2, RandomDraws(5)))
+    # Other examples of the same kind then need no other factor.
+    torch.testing.assert_close(again, torch.ones_like(again), rtol=0, atol=0.1)
 
 
 def test_lesions_keep_tensors_positive(slabs: Slabs) -> None:
