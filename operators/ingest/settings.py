@@ -144,6 +144,13 @@ class QuantityMapRule(_Settings):
     unit: UnitName
 
 
+DEFAULT_SATURATION = tuple(
+    SaturationRule(when={"ProtocolName": Condition(matches=protocol)}, protocol=protocol)
+    for protocol in ("mrf_mt_3t", "mrf_amide_3t", "mrf_larginine_3t", "aptw_3t", "wasabi_3t")
+)
+"""Series whose Protocol Name names a protocol of the project."""
+
+
 class IngestSettings(_Settings):
     """How series are recognised where their own tags do not say it.
 
@@ -156,6 +163,6 @@ class IngestSettings(_Settings):
     """
 
     series: tuple[NamedSeries, ...] = ()
-    saturation: tuple[SaturationRule, ...] = ()
+    saturation: tuple[SaturationRule, ...] = DEFAULT_SATURATION
     quantity_maps: tuple[QuantityMapRule, ...] = ()
     fewest_3d_slices: int = Field(default=4, ge=1)
