@@ -15,6 +15,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import highdicom as hd
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +25,8 @@ from app.acceptance.expectation import Ball, Expectation, read_expected_values
 from app.settings_file import ConfigurationError
 from operators.vocabulary.quantity import QUANTITIES
 from operators.vocabulary.version import VERSION
+
+_WIDTH = 110
 
 
 class AcceptanceReport(BaseModel):
@@ -76,14 +79,19 @@ def _accept(options: argparse.Namespace) -> AcceptanceReport:
         # It simulates with torch, which takes seconds to load.
         from app.acceptance.simulated import PHANTOM, expectations
 
-        study, phantom, expected = options.folder / "study", PHANTOM, list(expectations())
-        _run("app.demo", study)
+        phantom, expected = PHANTOM, list(expectations())
+        studies = [options.folder / "study", options.folder / "study-coarse-maps"]
+        _run("app.demo", studies[0])
+        _run("app.demo", studies[1], "--coarse-maps")
     else:
         values = read_expected_values(options.expected)
-        study, phantom, expected = options.study, values.phantom, list(values.regions)
-    results = options.folder / "results"
-    _run("app", "-i", study, "-o", results, "--device", options.device)
-    lines = tuple(compare(maps_of(results), expected))
+        studies, phantom, expected = [options.study], values.phantom, list(values.regions)
+    maps: dict[str, hd.Volume] = {}
+    for number, study in enumerate(studies, start=1):
+        results = options.folder / ("results" if number == 1 else f"results-{number}")
+        _run("app", "-i", study, "-o", results, "--device", options.device)
+        maps |= maps_of(results)
+    lines = tuple(compare(maps, expected))
     return AcceptanceReport(
         phantom=phantom,
         version=VERSION,
@@ -106,7 +114,7 @@ def _run(module: str, *arguments: Path | str) -> None:
 def _show(report: AcceptanceReport) -> None:
     table = Table(title=f"{report.phantom}: {'passed' if report.passed else 'FAILED'}")
     for column in ("quantity", "region", "voxels", "expected", "measured", "tolerance", ""):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     for line in report.lines:
         table.add_row(
             rf"{QUANTITIES[line.quantity].label} \[{line.unit}]",
@@ -117,7 +125,9 @@ def _show(report: AcceptanceReport) -> None:
             f"{line.tolerance:.2g}",
             "passed" if line.passed else "FAILED",
         )
-    Console().print(table)
+    console = Console()
+    # A file or a log has no width of its own.
+    (console if console.is_terminal else Console(width=_WIDTH)).print(table)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The simulated phantom's expectations: the tissue values that went into its images.
+"""The simulated phantom's expectations: the tissue values that went into its two studies.
 
 Only voxels that one tissue fills count. Each tolerance is a change that a reader would notice, and
 far above the noise of the median; a wrong unit, frame, scale or network breaks it.
@@ -25,11 +25,16 @@ _LINES = (
     ("mt_exchange_rate", "mt_exchange_rate", "white matter", 4.0),
     ("solute_fraction", "solute_fraction", "white matter", 0.05),
     ("solute_exchange_rate", "solute_exchange_rate", "white matter", 50.0),
+    ("proton_density", "proton_density", "white matter", 0.03),
+    ("t1", "t1", "white matter", 30.0),
+    ("t1", "t1", "lesion", 60.0),
+    ("t2", "t2", "white matter", 3.0),
+    ("t2", "t2", "lesion", 8.0),
 )
 
 
 def expectations() -> list[Expectation]:
-    """What the application must find in the simulated study."""
+    """What the application must find in both studies of ``python -m app.demo``."""
     phantom = brain_phantom()
     return [
         _expectation(phantom, quantity, attribute, tissue, tolerance)

@@ -11,12 +11,22 @@ def main() -> None:
     """Write the study and say what to do with it."""
     parser = argparse.ArgumentParser(prog="python -m app.demo", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the study is written")
-    folder = parser.parse_args().folder
+    parser.add_argument(
+        "--coarse-maps",
+        action="store_true",
+        help="coarse PD, T1 and T2 maps with sharp images, for super-resolution, instead of "
+        "fingerprints and diffusion",
+    )
+    options = parser.parse_args()
+    folder = options.folder
     if folder.exists() and any(folder.iterdir()):
         parser.error(f"{folder} is not empty")
 
     # Torch takes seconds to load, and a wrong argument should be answered at once.
-    from app.demo.study import write_study
+    if options.coarse_maps:
+        from app.demo.coarse_maps import write_coarse_study as write_study
+    else:
+        from app.demo.study import write_study
 
     files = write_study(folder)
     sys.stdout.write(
