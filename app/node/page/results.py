@@ -23,6 +23,10 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def folder(self, job: NodeJob) -> Path:
+        """Where the results of a job lie, that has some."""
+        return self._folder / job.result_folder
+
     def of(self, job: NodeJob) -> ResultFile | None:
         """The result file of a job, or None where there is none (any more)."""
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
@@ -15,11 +16,18 @@ from app.node.commands import Commands
 from app.node.ledger import Ledger
 from app.node.page import wording
 from app.node.page.access import COOKIE, Access, AccessDeniedError
+from app.node.page.contrast import (
+    ContrastError,
+    asked_contrast,
+    can_be_explored,
+    contrast_picture,
+)
 from app.node.page.delivery_summary import by_target
 from app.node.page.previews import picture
 from app.node.page.results import Results
 from app.node.records import ENDED, JobState
 from app.result_file import OutputEntry
+from operators.inference.settings import DEFAULT_CONTRASTS
 from operators.vocabulary.quantity import QUANTITIES
 from operators.vocabulary.version import VERSION
 
@@ -151,7 +159,45 @@ def views_router(
             result=result,
             maps=results.previews(found, result) if result else [],
             summaries=results.summaries(result) if result else [],
+            explorable=result is not None and can_be_explored(result),
         )
+
+    @router.get("/jobs/{job}/contrast")
+    def contrast(request: Request, job: str) -> Response:
+        found = history.job(ledger, job)
+        result = results.of(found) if found else None
+        if result is None or not can_be_explored(result):
+            return views.problem(request, 404, "This job has no PD, T1 and T2 maps (any more).")
+        asked = dict(request.query_params)
+        wrong, chosen = "", DEFAULT_CONTRASTS["flair"]
+        try:
+            chosen = asked_contrast(asked)
+        except ContrastError as error:
+            wrong = str(error)
+        return views.page(
+            request,
+            "contrast.html",
+            400 if wrong else 200,
+            job=found,
+            contrasts=list(DEFAULT_CONTRASTS),
+            chosen=chosen,
+            asked=asked if wrong else wording.plain(chosen.model_dump(exclude_none=True)),
+            wrong=wrong,
+            query=urlencode(chosen.model_dump(exclude_none=True)),
+        )
+
+    @router.get("/jobs/{job}/contrast.png")
+    def contrast_image(request: Request, job: str) -> Response:
+        found = history.job(ledger, job)
+        result = results.of(found) if found else None
+        if found is None or result is None or not can_be_explored(result):
+            return views.problem(request, 404, "This job has no PD, T1 and T2 maps (any more).")
+        try:
+            shown = contrast_picture(results.folder(found), asked_contrast(request.query_params))
+        except ContrastError as error:
+            return views.problem(request, 409, str(error))
+        headers = {"Cache-Control": "private, max-age=3600"}
+        return Response(shown, media_type="image/png", headers=headers)
 
     @router.get("/jobs/{job}/preview/{number}.png")
     def preview(request: Request, job: str, number: int) -> Response:

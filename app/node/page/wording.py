@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 
@@ -46,3 +47,11 @@ def span(started: float, finished: float) -> str:
     if not started:
         return "–"
     return duration((finished or time.time()) - started)
+
+
+def plain(values: Mapping[str, object]) -> dict[str, str]:
+    """Values as a form shows them, numbers without needless digits."""
+    return {
+        name: f"{value:g}" if isinstance(value, float) else str(value)
+        for name, value in values.items()
+    }
