@@ -5,9 +5,9 @@ DCMTK's ``storescp +B`` (bit preserving) syncs nothing and is the bound. All thr
 same disk, in turns, because the speed of a disk changes from minute to minute; the median of
 three turns is shown.
 
-The senders send without delay (``TCP_NODELAY``). Debian's DCMTK does not by default, and a
-receiver that puts its acknowledgements off then waits 40 ms for every object: there the node,
-which acknowledges at once, takes several times as many as both.
+Senders and peers send without delay (``TCP_NODELAY``). Debian's DCMTK does not by default, and
+then a sender waits 40 ms for every object of a receiver that puts its acknowledgements off, and a
+receiver's answer as long for a sender's.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _seconds(server: Server, place: Path, files: list[str], associations: int) -
                 [*sender, *files[n::associations]],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=os.environ | {"TCP_NODELAY": "1"},
+                env=_without_delay(),
             )
             for n in range(associations)
         ]
@@ -124,13 +124,17 @@ def _storescp(place: Path, port: int) -> AbstractContextManager[None]:
 @contextlib.contextmanager
 def _process(command: list[str], port: int) -> Iterator[None]:
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=_without_delay())
     try:
         _wait_for_echo(port)
         yield
     finally:
         process.terminate()
         process.wait()
+
+
+def _without_delay() -> dict[str, str]:
+    return os.environ | {"TCP_NODELAY": "1"}
 
 
 def _wait_for_echo(port: int) -> None:
@@ -142,12 +146,12 @@ def _wait_for_echo(port: int) -> None:
         time.sleep(0.1)
 
 
-if __name__ == "__main__":
-    print_table(run())
-
-
 def _installed(name: str) -> str:
     found = peer_program(name)
     if found is None:
         raise FileNotFoundError(f"{name} is not installed (.ci/run installs it)")
     return found
+
+
+if __name__ == "__main__":
+    print_table(run())
