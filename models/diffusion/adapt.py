@@ -8,7 +8,8 @@ doi 10.1109/TPAMI.2021.3088914):
 1. data step: weighted least squares in every voxel, exact for any gradient table, with the
    covariance that the estimated noise gives it;
 2. prior step: the denoiser, told that covariance, gives posterior mean and SD of the maps, which
-   enter the next data step as a belief of that precision.
+   enter the next data step as a belief of that precision. With too few volumes for residuals,
+   a first prior step tells how noisy the series is.
 
 The last data step weighs the data against the prior. Several seeds repeat the prior step on a
 grid that is mirrored and transposed, tensors with it, and on data disturbed by a fraction of
@@ -18,6 +19,7 @@ through step 1, so that any table works without retraining.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,13 +32,12 @@ from models.diffusion.channels import Stack, tensor_to_mandel
 from models.diffusion.degradation import (
     LARGEST_LOG_SIGNAL,
     POPULATION_WIDTH,
-    exchange_order,
-    mirror_signs,
 )
-from models.diffusion.noise import FLOOR_RATIO, high_pass_noise, residual_noise
+from models.diffusion.noise import FLOOR_RATIO, high_pass_noise, noise_factor, residual_noise
 from models.diffusion.normal_equations import factorise, inverse, lower_triangle, products, solve
 from models.diffusion.prior import RunNetwork, correlation_with_s0, denoise
 from models.diffusion.signal_design import log_design
+from models.diffusion.symmetry import symmetry_of_slices
 from models.diffusion.tensor_fit import MINIMUM_SIGNAL, TensorLeastSquares
 
 # Volumes beyond the unknowns from which on residuals tell the noise.
@@ -57,7 +58,7 @@ class AdaptationSettings:
         first_seed: seed of the first repetition; equal seeds give equal results.
     """
 
-    prior_weight: float = 1.0
+    prior_weight: float = 0.7
     iterations: int = 1
     seeds: int = 4
     disturbance: float = 0.2
@@ -130,11 +131,13 @@ class LinearAdaptation:
         self._tensor = TensorLeastSquares(b_values, directions) if len(stack) == 7 else None
         self.plain = torch.empty((len(self._signals), len(stack)), dtype=torch.float64)
         self._fit()
+        #: Whether too few volumes left the noise to be told from differences between neighbours.
+        self.from_neighbours = len(b_values) < len(stack) + _SMALLEST_FREEDOM
         self.noise = self._noise_level(signals, b_values)
 
     def _noise_level(self, signals: np.ndarray, b_values: np.ndarray) -> Tensor:
         """(voxels,) relative to the reference."""
-        if len(b_values) >= len(self.stack) + _SMALLEST_FREEDOM:
+        if not self.from_neighbours:
             residuals = torch.cat(
                 [self._differences(part, self.plain).T.cpu() for part in self._chunks()]
             )
@@ -143,6 +146,12 @@ class LinearAdaptation:
             level = high_pass_noise(signals, self.brain, b_values, self.voxel, self.device)
             level = level / self.reference
         return torch.as_tensor(level, dtype=torch.float64)
+
+    def with_noise(self, factor: np.ndarray) -> LinearAdaptation:
+        """The same series with its noise multiplied by a (voxels,) factor."""
+        other = copy.copy(self)
+        other.noise = self.noise * torch.as_tensor(factor, dtype=torch.float64)
+        return other
 
     def _differences(self, part: slice, maps: Tensor) -> Tensor:
         """(volumes, voxels) measured minus predicted, relative."""
@@ -250,17 +259,17 @@ class LinearAdaptation:
             factor = torch.linalg.cholesky(covariance)
             maps = maps + disturbance * (factor @ noise[..., None])[..., 0]
             sd = sd * math.sqrt(1 + disturbance**2)
-        symmetry = _Symmetry(self.stack, 0 if seed is None else seed % 8)
+        symmetry = symmetry_of_slices(self.stack, 0 if seed is None else seed % 8)
         mean, posterior = denoise(
             run,
-            symmetry.apply(self._grid(maps)),
-            symmetry.apply(self._grid(sd), signed=False),
-            symmetry.apply_scalar(self._grid(correlation[:, None])[0]),
-            symmetry.apply_scalar(self.brain),
+            symmetry.apply(self._grid(maps)).numpy(),
+            symmetry.apply(self._grid(sd), signed=False).numpy(),
+            symmetry.apply_scalar(self._grid(correlation[:, None])[0]).numpy(),
+            symmetry.apply_scalar(torch.from_numpy(self.brain)).numpy(),
         )
         return (
-            self._voxels(symmetry.undo(mean)),
-            self._voxels(symmetry.undo(posterior, signed=False)),
+            self._voxels(symmetry.undo(torch.from_numpy(mean))),
+            self._voxels(symmetry.undo(torch.from_numpy(posterior), signed=False)),
         )
 
     def at_noise_floor(self) -> Tensor:
@@ -276,13 +285,13 @@ class LinearAdaptation:
         ]
         return torch.cat(found)
 
-    def _grid(self, values: Tensor) -> np.ndarray:
-        grid = np.zeros((values.shape[1], *self.brain.shape), dtype=np.float32)
-        grid[:, self.brain] = values.T.numpy()
+    def _grid(self, values: Tensor) -> Tensor:
+        grid = torch.zeros((values.shape[1], *self.brain.shape))
+        grid[:, torch.from_numpy(self.brain)] = values.T.float()
         return grid
 
-    def _voxels(self, grid: np.ndarray) -> Tensor:
-        return torch.as_tensor(grid[:, self.brain].T.astype(np.float64))
+    def _voxels(self, grid: Tensor) -> Tensor:
+        return grid[:, torch.from_numpy(self.brain)].T.double()
 
 
 def adapt(
@@ -305,14 +314,18 @@ def adapt(
     if weight == 0:
         share = torch.ones(len(maps), dtype=torch.float64)
         return _result(series, series.plain, covariance, share, unsupported)
+    first, first_covariance = maps, covariance
+    if series.from_neighbours:
+        series = _with_noise_of_prior(series, run, maps, covariance)
+        maps, covariance = series.data_step()
     mean, variance = _answer(series, run, settings, maps, covariance)
     for _ in range(settings.iterations - 1):
         maps, covariance = series.data_step(mean, weight / variance)
         mean, variance = _answer(series, run, settings, maps, covariance)
     final, _ = series.data_step(mean, weight / variance)
-    # Where nothing was measured the prior does not fill in: the data step stands, which is held
-    # by no more than what is possible in a head, and the voxel is flagged.
-    final = torch.where(unsupported[:, None], maps, final)
+    # Where nothing was measured the prior does not fill in: the first data step stands, which is
+    # held by no more than what is possible in a head, and the voxel is flagged.
+    final = torch.where(unsupported[:, None], first, final)
     data = covariance.diagonal(dim1=1, dim2=2)
     variance = torch.minimum(variance, data)
     # How far the last data step goes from the prior's answer towards the plain fit. The answer's
@@ -321,10 +334,29 @@ def adapt(
     variance = variance + step**2 * (data - variance)
     ratio = torch.sqrt(variance / data)
     posterior = covariance * ratio[:, :, None] * ratio[:, None, :]
-    posterior = torch.where(unsupported[:, None, None], covariance, posterior)
+    posterior = torch.where(unsupported[:, None, None], first_covariance, posterior)
     # The prior's answer moves with the data as its variance relative to theirs (Tweedie).
     share = step * (1 + weight)
     return _result(series, final, posterior, share[:, 1:7].mean(dim=1), unsupported)
+
+
+def _with_noise_of_prior(
+    series: LinearAdaptation, run: RunNetwork, maps: Tensor, covariance: Tensor
+) -> LinearAdaptation:
+    """Correct noise that neighbours told by how far the data lie from the prior's answer.
+
+    Neighbours take interpolated noise for too little and fine anatomy for noise. The answer to
+    noisy maps is uncorrelated with its own error, so that squared distances from it average to
+    the variance of the data less that of the answer, whatever the noise's correlation over space.
+    """
+    mean, sd = series.prior_step(run, maps, covariance, None, 0.0)
+    variance = covariance.diagonal(dim1=1, dim2=2)
+    square = ((maps - mean) ** 2 / variance)[:, 1:]
+    expected = (1 - sd**2 / variance)[:, 1:].clamp(min=0)
+    usable = ~series.at_noise_floor().numpy()
+    return series.with_noise(
+        noise_factor(square.numpy(), expected.numpy(), usable, series.brain, series.voxel)
+    )
 
 
 def _answer(
@@ -362,38 +394,3 @@ def _result(
         residual=series.residual(maps) * series.reference,
         reference=series.reference,
     )
-
-
-class _Symmetry:
-    """One of the eight ways to mirror and transpose the slices of a stack of maps."""
-
-    def __init__(self, stack: Stack, number: int) -> None:
-        signs = np.ones(len(stack), dtype=np.float32)
-        axes: list[int] = []
-        for bit, (axis, dimension) in enumerate(((0, -1), (1, -2))):
-            if number >> bit & 1:
-                signs = signs * mirror_signs(stack, axis).numpy()
-                axes.append(dimension)
-        self._axes = tuple(axes)
-        self._signs = signs[:, None, None, None]
-        self._order = exchange_order(stack) if number & 4 else None
-
-    def apply(self, maps: np.ndarray, signed: bool = True) -> np.ndarray:
-        """Mirror and transpose (channels, slices, rows, columns)."""
-        turned = np.flip(maps, self._axes)
-        turned = turned * self._signs if signed else turned
-        if self._order is not None:
-            turned = turned.swapaxes(-1, -2)[self._order]
-        return np.ascontiguousarray(turned)
-
-    def apply_scalar(self, grid: np.ndarray) -> np.ndarray:
-        """Mirror and transpose (slices, rows, columns)."""
-        turned = np.flip(grid, self._axes)
-        return np.ascontiguousarray(turned if self._order is None else turned.swapaxes(-1, -2))
-
-    def undo(self, maps: np.ndarray, signed: bool = True) -> np.ndarray:
-        """Inverse of :meth:`apply`."""
-        if self._order is not None:
-            maps = maps[self._order].swapaxes(-1, -2)
-        maps = maps * self._signs if signed else maps
-        return np.ascontiguousarray(np.flip(maps, self._axes))

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.diffusion.channels import DTI, Stack
+from models.diffusion.channels import DTI
 from models.diffusion.normal_equations import factorise, inverse, lower_triangle, products, solve
 from models.diffusion.random_draws import RandomDraws
-from models.diffusion.signal import KURTOSIS_ELEMENTS, TENSOR_ELEMENTS
 from models.diffusion.signal_design import log_design
+from models.diffusion.symmetry import random_symmetry
 
 #: A voxel without usable signal is held by this multiple of the spread over brains.
 POPULATION_WIDTH = 3.0
@@ -42,26 +42,9 @@ class Noisy:
     correlation: Tensor
 
 
-def mirror_signs(stack: Stack, axis: int) -> Tensor:
-    """Signs (channels,) of the channels when the frame's ``axis`` is reversed."""
-    return torch.tensor([(-1.0) ** element.count(axis) for element in _elements(stack)])
-
-
-def exchange_order(stack: Stack) -> list[int]:
-    """Channels in the order in which they are when the axes x and y are exchanged."""
-    swap = {0: 1, 1: 0, 2: 2}
-    elements = _elements(stack)
-    return [elements.index(tuple(sorted(swap[i] for i in element))) for element in elements]
-
-
-def _elements(stack: Stack) -> list[tuple[int, ...]]:
-    tensors: tuple[tuple[int, ...], ...] = TENSOR_ELEMENTS
-    return [(), *tensors, *(KURTOSIS_ELEMENTS if len(stack) > 7 else ())]
-
-
 def turn(maps: Tensor, brain: Tensor, draws: RandomDraws) -> tuple[Tensor, Tensor]:
     """Mirror and transpose a batch at random, tensors with it."""
-    symmetry = _Symmetry(draws)
+    symmetry = random_symmetry(DTI, draws)
     return symmetry.apply(maps), symmetry.apply_scalar(brain)
 
 
@@ -69,36 +52,13 @@ def turn_noisy(
     clean: Tensor, noisy: Noisy, brain: Tensor, draws: RandomDraws
 ) -> tuple[Tensor, Noisy, Tensor]:
     """Mirror and transpose clean and noisy maps and what is known of their noise alike."""
-    symmetry = _Symmetry(draws)
+    symmetry = random_symmetry(DTI, draws)
     turned = Noisy(
         symmetry.apply(noisy.maps),
         symmetry.apply(noisy.sd, signed=False),
         symmetry.apply_scalar(noisy.correlation),
     )
     return symmetry.apply(clean), turned, symmetry.apply_scalar(brain)
-
-
-class _Symmetry:
-    """One of the sixteen ways to mirror slabs and to transpose their slices, drawn at random."""
-
-    def __init__(self, draws: RandomDraws) -> None:
-        *mirrored, self._transposed = draws.chance(0.5, 4).tolist()
-        self._mirrored = [
-            (axis, dimension) for axis, dimension in enumerate((-1, -2, -3)) if mirrored[axis]
-        ]
-
-    def apply(self, maps: Tensor, signed: bool = True) -> Tensor:
-        """Of (batch, channels, slices, rows, columns); ``signed`` but for standard deviations."""
-        for axis, dimension in self._mirrored:
-            maps = maps.flip(dimension)
-            if signed:
-                maps = maps * mirror_signs(DTI, axis).to(maps.device)[:, None, None, None]
-        return maps.transpose(-1, -2)[:, exchange_order(DTI)] if self._transposed else maps
-
-    def apply_scalar(self, grid: Tensor) -> Tensor:
-        """Of (batch, slices, rows, columns)."""
-        grid = grid.flip([dimension for _, dimension in self._mirrored])
-        return grid.transpose(-1, -2) if self._transposed else grid
 
 
 def vary(maps: Tensor, brain: Tensor, draws: RandomDraws) -> Tensor:

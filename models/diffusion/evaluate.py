@@ -141,22 +141,26 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
 
 def simulated(data: Path, run: RunNetwork) -> None:
     """Errors against the noise-free fit, and how often they fall within one SD."""
-    print("noise | N | fit | FA MAE | MD MAE (1e-3) | FA within 1 SD | MD within 1 SD")
-    for sigma in (0.02, 0.03, 0.05):
-        for number in (6, 10, 30):
-            rows = []
-            for seed in range(3):
-                noisy, clean = simulated_series(data, seed, sigma)
-                truth = scalars(adaptation(clean, np.arange(len(clean.b_values))).plain)
-                problem = adaptation(noisy, best_subset(noisy, number, 1000))
-                adapted = adapt(problem, run)
-                rows.append((*_calibration(adapted, truth), *_plain(problem, truth)))
-            fa, md, fa_share, md_share, plain_fa, plain_md = np.mean(rows, axis=0)
-            print(f"{sigma} | {number} | plain | {plain_fa:.4f} | {plain_md:.4f} | |")
-            print(
-                f"{sigma} | {number} | adapted | {fa:.4f} | {md:.4f} | "
-                f"{fa_share:.2f} | {md_share:.2f}"
-            )
+    print(
+        "noise | neighbours | N | fit | FA MAE | MD MAE (1e-3) | FA within 1 SD | MD within 1 SD | "
+        "noise found"
+    )
+    cases = [(sigma, 0.0, number) for sigma in (0.02, 0.03, 0.05) for number in (6, 10, 30)]
+    cases += [(0.03, neighbours, 6) for neighbours in (0.15, 0.3)]
+    for sigma, neighbours, number in cases:
+        rows = []
+        for seed in range(3):
+            noisy, clean = simulated_series(data, seed, sigma, neighbours)
+            truth = scalars(adaptation(clean, np.arange(len(clean.b_values))).plain)
+            problem = adaptation(noisy, best_subset(noisy, number, 1000))
+            adapted = adapt(problem, run)
+            found = float(adapted.noise.median()) / sigma
+            rows.append((*_calibration(adapted, truth), *_plain(problem, truth), found))
+        fa, md, fa_share, md_share, plain_fa, plain_md, found = np.mean(rows, axis=0)
+        case = f"{sigma} | {neighbours} | {number}"
+        shares = f"{fa_share:.2f} | {md_share:.2f} | {found:.2f}"
+        print(f"{case} | plain | {plain_fa:.4f} | {plain_md:.4f} | | |")
+        print(f"{case} | adapted | {fa:.4f} | {md:.4f} | {shares}")
 
 
 def _plain(

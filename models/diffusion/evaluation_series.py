@@ -41,7 +41,9 @@ def philips_series(data: Path) -> Series:
     return next(iter(convert(data / "dwi_philips_classic" / "dicom")))
 
 
-def simulated_series(data: Path, seed: int, sigma: float) -> tuple[Series, Series]:
+def simulated_series(
+    data: Path, seed: int, sigma: float, neighbours: float = 0.0
+) -> tuple[Series, Series]:
     """A random slab with Rician noise, and the same without noise.
 
     Args:
@@ -49,6 +51,8 @@ def simulated_series(data: Path, seed: int, sigma: float) -> tuple[Series, Serie
         seed: which slab, which noise.
         sigma: noise SD relative to the median signal without weighting; it varies by ± 30 %
             over the slab.
+        neighbours: weight of the neighbours along rows and columns in the noise, as
+            interpolation leaves it.
     """
     anatomies = [torch.from_numpy(one).float() / 255 for one in load_anatomies(data)]
     generator = np.random.default_rng(_FIRST_SEED + seed)
@@ -67,7 +71,11 @@ def simulated_series(data: Path, seed: int, sigma: float) -> tuple[Series, Serie
     ).numpy()
     clean /= np.median(clean[..., 0][brain])
     level = sigma * np.exp(0.3 * np.cos(np.linspace(-2, 2, clean.shape[2])))[:, None]
-    noise = level * generator.standard_normal((2, *clean.shape))
+    noise = generator.standard_normal((2, *clean.shape))
+    for axis in (2, 3):
+        both = np.roll(noise, 1, axis) + np.roll(noise, -1, axis)
+        noise = (noise + neighbours * both) / np.sqrt(1 + 2 * neighbours**2)
+    noise = level * noise
     noisy = np.hypot(clean + noise[0], noise[1]).astype(np.float32)
     voxel = np.full(3, 2.0)
     return Series(noisy, b, g, brain, voxel), Series(clean, b, g, brain, voxel)

@@ -19,6 +19,8 @@ _MEAN_ABSOLUTE_TO_SD = (np.pi / 2) ** 0.5
 _LARGEST_DEVIATION = 4.0
 # The same for the mean square of a voxel's residuals: with few degrees of freedom it varies much.
 _LARGEST_SQUARE = 10.0
+# No more than this is believed of a correction of the noise level.
+_LARGEST_FACTOR = 2.0
 # b-values that round to the same multiple of this, s/mm², count as one.
 _SAME_B = 100.0
 # SD of the window over which noise is averaged, mm.
@@ -124,6 +126,35 @@ def residual_noise(
     grid = np.zeros(brain.shape)
     grid[brain] = square.cpu().numpy()
     return np.sqrt(_smooth(grid, brain, brain, voxel))
+
+
+def noise_factor(
+    square: np.ndarray,
+    expected: np.ndarray,
+    usable: np.ndarray,
+    brain: np.ndarray,
+    voxel: tuple[float, float, float],
+) -> np.ndarray:
+    """By how much a noise level is to be multiplied so that deviations are as large as expected.
+
+    Args:
+        square: (voxels, elements) squared deviations in units of the variance assumed.
+        expected: (voxels, elements) what they average to where that variance is right.
+        usable: bool (voxels,).
+        brain: bool (slices, rows, columns) with that many voxels.
+        voxel: size along slices, rows, columns, mm.
+
+    Returns:
+        (voxels,), smooth, between a half and two.
+    """
+
+    def local(values: np.ndarray) -> np.ndarray:
+        grid, inside = np.zeros(brain.shape), np.zeros(brain.shape, dtype=bool)
+        grid[brain], inside[brain] = values.mean(axis=1), usable
+        return _smooth(grid, inside, brain, voxel)
+
+    ratio = local(square.clip(max=_LARGEST_SQUARE)) / local(expected)
+    return np.sqrt(ratio).clip(1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
 
 
 def _smooth(

@@ -18,7 +18,7 @@ class PriorSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    weight: float = Field(default=1.0, ge=0, le=100)
+    weight: float = Field(default=0.7, ge=0, le=100)
     seeds: int = Field(default=4, ge=1, le=64)
     first_seed: int = Field(default=0, ge=0, lt=2**31)
 

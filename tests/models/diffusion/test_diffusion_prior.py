@@ -9,11 +9,11 @@ import torch
 
 from models.diffusion.adapt import AdaptationSettings, LinearAdaptation, adapt
 from models.diffusion.channels import DTI, STACKS, Stack, mandel_to_tensor, tensor_to_mandel
-from models.diffusion.degradation import exchange_order, mirror_signs
 from models.diffusion.multi_shell import adapt_shells
 from models.diffusion.noise import (
     at_noise_floor,
     high_pass_noise,
+    noise_factor,
     residual_noise,
     rician_log_likelihood,
 )
@@ -21,6 +21,7 @@ from models.diffusion.posterior import tensor_maps
 from models.diffusion.prior import INPUTS, NETWORKS, OUTPUTS, RunNetwork, onnx_network
 from models.diffusion.scalars import fractional_anisotropy
 from models.diffusion.signal_design import log_design
+from models.diffusion.symmetry import exchange_order, mirror_signs, symmetry_of_slices
 from models.diffusion.tensor_fit import TensorLeastSquares
 
 BUNDLE = NETWORKS / "prior_dti"
@@ -163,6 +164,35 @@ def test_mirrored_and_transposed_channels_belong_to_the_mirrored_head(stack: Sta
         np.testing.assert_allclose(signal(mirrored, g * sign), signal(channels, g))
     exchanged = channels[exchange_order(stack)]
     np.testing.assert_allclose(signal(exchanged, g[:, [1, 0, 2]]), signal(channels, g))
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_symmetry_is_undone(number: int) -> None:
+    symmetry = symmetry_of_slices(DTI, number)
+    maps = torch.randn(7, 2, 4, 4, generator=torch.Generator().manual_seed(number))
+    torch.testing.assert_close(symmetry.undo(symmetry.apply(maps)), maps)
+    scalar = symmetry.apply_scalar(maps[0])
+    # ln S0 has no direction: it goes where a scalar goes.
+    torch.testing.assert_close(symmetry.apply(maps)[0], scalar)
+
+
+def test_the_prior_does_not_spoil_the_noise_of_few_volumes(network: RunNetwork) -> None:
+    table = _table(6)
+    signals, brain = _phantom(20.0, table)
+    found = adapt(LinearAdaptation(signals, brain, *table, DTI, VOXEL), network)
+    assert float(found.noise.median()) == pytest.approx(20.0, rel=0.2)
+
+
+def test_noise_is_corrected_to_the_deviations_that_are_expected() -> None:
+    brain = np.ones((3, 20, 20), dtype=bool)
+    expected = np.full((brain.sum(), 6), 0.5)
+    generator = np.random.default_rng(0)
+    square = 2 * expected * generator.standard_normal(expected.shape) ** 2
+    usable = np.ones(brain.sum(), dtype=bool)
+    factor = noise_factor(square, expected, usable, brain, VOXEL)
+    assert np.median(factor) == pytest.approx(2**0.5, rel=0.1)
+    # Nobody believes in a factor of ten.
+    assert noise_factor(100 * square, expected, usable, brain, VOXEL).max() == 2
 
 
 def test_mandel_notation_keeps_the_norm_under_rotation() -> None:

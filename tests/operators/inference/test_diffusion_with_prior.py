@@ -135,7 +135,7 @@ def test_the_result_says_which_network_made_it(adapted):
     bundle = read_bundle(NETWORKS / TENSOR_PRIOR)
     assert algorithm.model_sha256 == {f"{TENSOR_PRIOR}/model.onnx": bundle.metadata.model.sha256}
     assert algorithm.execution_provider == "CPUExecutionProvider"
-    assert algorithm.configuration["prior weight"] == "1"
+    assert algorithm.configuration["prior weight"] == "0.7"
     assert algorithm.configuration["prior seeds"] == "4 from 0"
 
 
