@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +35,7 @@ from models.superres.held_out import Phantom, figures, measured_study, varied_ph
 from models.superres.pictures import draw_ablation, draw_ablation_losses
 from models.superres.study import Study, scale_guides
 from models.superres.train import DATA, progress_bar
-from models.superres.training import phantom_slices
+from models.superres.training import TrainingSettings, phantom_slices
 
 SUBJECTS = 6
 """Phantoms of subjects that the table averages over."""
@@ -75,6 +78,22 @@ def _row(values: dict[str, float]) -> list[str]:
     ]
 
 
+def _trained(
+    slices: Tensor,
+    settings: TrainingSettings,
+    folder: Path,
+    device: str,
+    seconds: float,
+    model: str,
+    tick: Callable[[], None] = lambda: None,
+) -> dict[str, Variant]:
+    """Variants of one guide set, on one thread where they are trained in a process of their own."""
+    if parent_process() is not None:
+        torch.set_num_threads(1)
+    checkpoint = folder / f"{model}.checkpoint"
+    return train_variants(GUIDES[model], slices, settings, checkpoint, tick, device, seconds)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; see ``--help``."""
     parser = argparse.ArgumentParser(prog="python -m models.superres.ablation", description=__doc__)
@@ -84,40 +103,48 @@ def main(arguments: list[str] | None = None) -> None:
         "--steps", type=int, default=SETTINGS.steps, help="optimiser steps of each network"
     )
     parser.add_argument("--batch", type=int, default=SETTINGS.batch, help="slices per step")
+    parser.add_argument("--phantoms", type=int, default=SETTINGS.phantoms, help="training slices")
+    parser.add_argument("--subjects", type=int, default=SUBJECTS, help="of the table")
     parser.add_argument("--device", default="cpu", help="of torch, for the training")
     parser.add_argument("--seconds", type=float, default=math.inf, help="limit for each guide set")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument(
+        "--at-once", action="store_true", help="train the guide sets in processes side by side"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     options.output.mkdir(parents=True, exist_ok=True)
     data = options.data if options.data.exists() else None
-    settings = replace(SETTINGS, steps=options.steps, batch=options.batch)
-    phantoms = varied_phantoms(data, SUBJECTS)
+    settings = replace(
+        SETTINGS, steps=options.steps, batch=options.batch, phantoms=options.phantoms
+    )
+    with progress_bar() as progress:
+        drawing = progress.add_task("phantoms", total=settings.phantoms)
+        slices = phantom_slices(settings, data, lambda: progress.advance(drawing), options.threads)
+        train_set = partial(
+            _trained, slices, settings, options.output, options.device, options.seconds
+        )
+        if options.at_once:
+            with ProcessPoolExecutor(len(GUIDES), get_context("spawn")) as pool:
+                trained = dict(zip(GUIDES, pool.map(train_set, GUIDES), strict=True))
+        else:
+            trained = {}
+            for model in GUIDES:
+                task = progress.add_task(model, total=settings.steps)
+                trained[model] = train_set(model, partial(progress.advance, task))
+    phantoms = varied_phantoms(data, options.subjects)
     complete = [(phantom, measured_study(phantom, (3.0, 3.0))) for phantom in phantoms]
     table = Table("model", "low-resolution maps", *_COLUMNS)
     zero_filled = [scale_guides(study).interpolated for _, study in complete]
     table.add_row("input", "zero-filled", *_row(mean_figures(zero_filled, complete)))
     logs, first = {}, {"truth": phantoms[0].maps, "input": zero_filled[0]}
-    with progress_bar() as progress:
-        drawing = progress.add_task("phantoms", total=settings.phantoms)
-        slices = phantom_slices(settings, data, lambda: progress.advance(drawing), options.threads)
-        for model, guides in GUIDES.items():
-            task = progress.add_task(model, total=settings.steps)
-            variants = train_variants(
-                guides,
-                slices,
-                settings,
-                options.output / f"{model}.checkpoint",
-                partial(progress.advance, task),
-                options.device,
-                options.seconds,
-            )
-            cases = [(p, measured_study(p, (3.0, 3.0), guides=guides)) for p in phantoms]
-            for name in VARIANTS:
-                results = _maps(variants[name], cases)
-                table.add_row(model, name, *_row(mean_figures(results, cases)))
-                logs[f"{model}, {name}"] = variants[name].log
-                first[f"{model}, {name}"] = results[0]
+    for model, guides in GUIDES.items():
+        cases = [(p, measured_study(p, (3.0, 3.0), guides=guides)) for p in phantoms]
+        for name in VARIANTS:
+            results = _maps(trained[model][name], cases)
+            table.add_row(model, name, *_row(mean_figures(results, cases)))
+            logs[f"{model}, {name}"] = trained[model][name].log
+            first[f"{model}, {name}"] = results[0]
     draw_ablation_losses(logs, options.output / "losses.png")
     draw_ablation(first, options.output / "maps.png")
     Console(width=220).print(table)

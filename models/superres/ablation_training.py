@@ -149,7 +149,7 @@ def train_variants(
         start, gone = state["step"], state["seconds"]
     begun = time.monotonic() - gone
     recent: dict[str, list[Tensor]] = {name: [] for name in variants}
-    for step in range(start, settings.steps):
+    for step in range(start, settings.steps if gone < seconds else start):
         progress = max(step / settings.steps, (time.monotonic() - begun) / seconds)
         random = np.random.default_rng((settings.seed, 4, step))
         training = random_study(random_batch(phantoms, random, settings.batch), random, guides)

@@ -40,8 +40,9 @@ def truncation_matrix(samples: int, kept: int) -> Tensor:
     low = (torch.arange(kept, dtype=torch.float64) - kept // 2) / kept
     high = (torch.arange(samples, dtype=torch.float64) - samples // 2) / samples
     frequencies = torch.arange(-(kept // 2), (kept + 1) // 2, dtype=torch.float64)
-    phase = 2 * math.pi * frequencies * (low[:, None, None] - high[None, :, None])
-    return torch.cos(phase).sum(dim=-1) / samples
+    to_image = torch.exp(2j * math.pi * low[:, None] * frequencies)
+    from_image = torch.exp(-2j * math.pi * frequencies[:, None] * high)
+    return (to_image @ from_image).real / samples
 
 
 def low_resolution_shape(shape: tuple[int, ...], factors: tuple[float, ...]) -> tuple[int, ...]:

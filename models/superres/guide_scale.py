@@ -7,6 +7,7 @@ field a polynomial of low order.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 
 import torch
@@ -24,15 +25,26 @@ def _degrees(axes: int, order: int) -> list[tuple[int, ...]]:
     return [d for d in product(range(order + 1), repeat=axes) if sum(d) <= order]
 
 
+@lru_cache(maxsize=256)
+def _legendre(
+    samples: int, start: int, stop: int, degree: int, device: torch.device | str
+) -> Tensor:
+    """Legendre polynomial over part of an axis, float64; not to be changed, since it is kept."""
+    at = torch.arange(start, stop, dtype=torch.float64, device=device)
+    x = 2 * (at - samples // 2) / samples
+    return (torch.ones_like(x), x, 1.5 * x**2 - 0.5, 2.5 * x**3 - 1.5 * x)[degree]
+
+
 def _function(
     window: Window, degrees: tuple[int, ...], device: torch.device | str = "cpu"
 ) -> Tensor:
     """Product of Legendre polynomials over a window, float64."""
-    function = torch.ones((), dtype=torch.float64, device=device)
-    for samples, part, degree in zip(window.full, window.slices, degrees, strict=True):
-        at = torch.arange(samples, dtype=torch.float64, device=device)[part]
-        x = 2 * (at - samples // 2) / samples
-        values = (torch.ones_like(x), x, 1.5 * x**2 - 0.5, 2.5 * x**3 - 1.5 * x)[degree]
+    along = [
+        _legendre(samples, part.start, part.stop, degree, device)
+        for samples, part, degree in zip(window.full, window.slices, degrees, strict=True)
+    ]
+    function = along[0]
+    for values in along[1:]:
         function = function.unsqueeze(-1) * values
     return function
 
@@ -91,9 +103,10 @@ def guide_field(
         weighted = design * robust.unsqueeze(1)
         normal = weighted @ design.transpose(1, 2)
         size = normal[:, :1, :1]
-        coefficients = torch.linalg.solve(
+        # The ridge makes it solvable; an error would show as a field that is not positive.
+        coefficients = torch.linalg.solve_ex(
             normal + ridge * size, (weighted @ flat_guide.unsqueeze(2)).squeeze(2)
-        )
+        ).result
         residual = flat_guide - coefficients @ basis * flat_signal
         spread = residual.abs().where(inside, torch.nan).nanmedian(1).values
         limit = 2 * 1.4826 * spread.clamp_min(1e-12).unsqueeze(1)

@@ -195,7 +195,7 @@ def train(
         start, gone = state["step"], state["seconds"]
     begun = time.monotonic() - gone
     recent: list[tuple[float, float]] = []
-    for step in range(start, settings.steps):
+    for step in range(start, settings.steps if gone < seconds else start):
         progress = max(step / settings.steps, (time.monotonic() - begun) / seconds)
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * rate_at(progress)
