@@ -107,11 +107,12 @@ def _step(
             right.addcmul_(row, difference.unsqueeze(1))
             rows.append(row)
     del positive
-    residual = (scaled.study.maps - truncation(physical)) * map_weight
+    trusted = map_weight * scaled.map_trust
+    residual = (scaled.study.maps - truncation(physical)) * trusted
     right.addcmul_(physical, truncation.adjoint(residual))
 
     def normal(step: Tensor) -> Tensor:
-        result = truncation.adjoint(truncation(physical * step).mul_(map_weight))
+        result = truncation.adjoint(truncation(physical * step).mul_(trusted))
         result.mul_(physical).add_(_times(precision, step))
         for row in rows:
             result.addcmul_(row, (row * step).sum(1, keepdim=True))

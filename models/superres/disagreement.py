@@ -1,13 +1,11 @@
 """Where guides and measured maps cannot both be true, and how far the result is from each.
 
-The residuals are in SD of what noise and model explain; a patch of large ones is not noise. There
-a guide, with its many voxels, would outweigh the maps. Both then get the same weight, so that a
-lesion that only one of them shows stays in the result, and stays flagged.
+The residuals are in SD of what noise and model explain; a patch of large ones is not noise. What
+is done there is in ``contradiction.py``.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -15,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.superres.consistency import guide_sd
-from models.superres.network import SMALLEST, per_map
 from models.superres.study import ScaledStudy, signals
 
 FLAGGED = 3.0
@@ -54,16 +51,17 @@ def residuals(scaled: ScaledStudy, maps: Tensor) -> Residuals:
     return Residuals(guides, (study.maps - scaled.truncation(maps)) / sd * inside)
 
 
-def _local_rms(values: Tensor, mask: Tensor) -> Tensor:
+def local_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean (images, channels, ...) over the part of a small window around each voxel in a mask."""
     pool = functional.avg_pool3d if values.ndim == 5 else functional.avg_pool2d
     window = [_WINDOW if n >= _WINDOW else 1 for n in values.shape[2:]]
     padding = [w // 2 for w in window]
+    inside = pool(mask.expand(len(values), 1, *values.shape[2:]), window, 1, padding)
+    return pool(values * mask, window, 1, padding) / inside.clamp_min(1e-3) * mask
 
-    def mean(images: Tensor) -> Tensor:
-        return pool(images, window, stride=1, padding=padding)
 
-    inside = mean(mask.expand(len(values), 1, *values.shape[2:]))
-    return (mean(values**2 * mask) / inside.clamp_min(1e-3)).sqrt() * mask
+def _local_rms(values: Tensor, mask: Tensor) -> Tensor:
+    return local_mean(values**2, mask).sqrt()
 
 
 def disagreement(scaled: ScaledStudy, maps: Tensor) -> Tensor:
@@ -82,32 +80,3 @@ def disagreement(scaled: ScaledStudy, maps: Tensor) -> Tensor:
     of_maps = _local_rms(left.maps, inside).amax(1, keepdim=True)
     nearest = functional.interpolate(of_maps, size=scaled.study.shape, mode="nearest")
     return torch.maximum(of_guides, nearest) * mask
-
-
-def balanced(scaled: ScaledStudy, maps: Tensor) -> ScaledStudy:
-    """The same study with guides that weigh no more than the maps where the two disagree.
-
-    A guide's weight is its information on ln T1 and ln T2 of a voxel, that of the maps the
-    information of a low-resolution voxel shared among the voxels in it.
-
-    Args:
-        scaled: the study as its guides were scaled for ``maps``.
-        maps: (images, 3, *shape) converged maps.
-    """
-    study = scaled.study
-    gate = ((disagreement(scaled, maps) - FLAGGED) / FLAGGED).clamp(0, 1)
-    positive = torch.maximum(maps, per_map(SMALLEST, maps))
-    sd = guide_sd(scaled, signals(study.sequences, maps)).clamp_min(1e-6)
-    noise = study.map_noise.view(*study.map_noise.shape, *[1] * (maps.ndim - 2))
-    of_maps = (positive / noise)[:, 1:] ** 2
-    for factor in scaled.truncation.factors:
-        of_maps = of_maps / factor
-    trust = []
-    for index, sequence in enumerate(study.sequences):
-        if sequence is None:
-            trust.append(torch.ones_like(maps[:, 0]))
-            continue
-        of_guide = (sequence.sensitivities(positive)[1][:, 1:] / sd[:, index].unsqueeze(1)) ** 2
-        shared = (of_guide * of_maps).sum(1) / of_guide.square().sum(1).clamp_min(1e-12)
-        trust.append(1 - gate[:, 0] * (1 - shared.clamp(max=1)))
-    return replace(scaled, trust=torch.stack(trust, 1))

@@ -19,9 +19,10 @@ from models.superres.consistency import (
     BEFORE_NETWORK_WITHOUT_T1W,
     gauss_newton,
 )
-from models.superres.disagreement import balanced
+from models.superres.contradiction import kept
 from models.superres.network import SMALLEST, Evidence, bounded, per_map
 from models.superres.study import ScaledStudy, Study, rescaled, scale_guides
+from models.superres.tissue_correction import tissue_corrected
 
 Step = Callable[[Evidence], Tensor]
 
@@ -110,7 +111,7 @@ def evidence(scaled: ScaledStudy, maps: Tensor, map_residual: Tensor | None = No
 
 
 def _map_residual(scaled: ScaledStudy, maps: Tensor) -> Tensor:
-    residual = scaled.study.maps - scaled.truncation(maps)
+    residual = (scaled.study.maps - scaled.truncation(maps)) * scaled.map_trust
     return scaled.truncation.interpolate(residual) * scaled.study.mask
 
 
@@ -175,13 +176,16 @@ def stages_of(
         if stage == stages - 1 and not finish:
             yield Stage(scaled, maps, learned, learned)
             return
-        after = gauss_newton(scaled, learned, AFTER_NETWORK)
+        last = stage == stages - 1
+        shared = tissue_corrected(scaled, learned) if last else learned
+        after = gauss_newton(scaled, shared, AFTER_NETWORK)
+        del shared
         yield Stage(scaled, maps, learned, after)
         del learned
         maps = after
         if stage < stages - 1:
             with torch.no_grad():
-                scaled = balanced(rescaled(scaled, after, order), after)
+                scaled, maps = kept(rescaled(scaled, after, order), after)
 
 
 def reconstruct(

@@ -65,6 +65,8 @@ class ScaledStudy:
         noise: (images, 2) SD of the guides in units of PD; 0 where missing.
         interpolated: (images, 3, *shape) the measured maps on the high-resolution grid.
         trust: (images, 2, *shape) weight of each guide, below 1 where it contradicts the maps.
+        map_trust: (images, 1, *low_shape) weight of the measured maps, below 1 where the guides
+            win against them.
     """
 
     study: Study
@@ -74,6 +76,7 @@ class ScaledStudy:
     noise: Tensor
     interpolated: Tensor
     trust: Tensor
+    map_trust: Tensor
 
 
 MARGIN = 2
@@ -187,6 +190,7 @@ def scale_guides(study: Study, order: int = 0) -> ScaledStudy:
         noise,
         truncation.interpolate(study.maps) * study.mask,
         torch.ones_like(guides),
+        torch.ones_like(study.maps[:, :1]),
     )
 
 
