@@ -44,6 +44,7 @@ _COLUMNS = (
     "proton_density HFEN",
     "t1 HFEN",
     "t2 HFEN",
+    "t2 HFEN in tissue",
     "proton_density SSIM",
     "t1 SSIM",
     "t2 SSIM",

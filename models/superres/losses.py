@@ -13,7 +13,7 @@ LOWEST_LEVEL = (0.3, 500.0, 50.0)
 
 
 def guide_synthesis(synthetic: Tensor, guides: Tensor, noise: Tensor, mask: Tensor) -> Tensor:
-    """Mismatch of synthesised and acquired guides, in SD of noise and model.
+    """Mismatch of synthesised and acquired guides, in SD of noise and model, summed over guides.
 
     Quadratic for small and linear for large differences, so that edges that a misregistered guide
     has elsewhere do not rule.
@@ -35,7 +35,7 @@ def guide_synthesis(synthetic: Tensor, guides: Tensor, noise: Tensor, mask: Tens
     sd = 0.5 * noise.view(wide) + 0.01 * mean + 1e-6
     difference = (synthetic - guides) / sd * present
     loss = ((1 + difference.square()).sqrt() - 1).sum(axes) / count
-    return loss.sum() / (noise > 0).sum().clamp_min(1)
+    return loss.sum() / len(noise)
 
 
 def low_resolution_consistency(

@@ -19,8 +19,9 @@ _CANDIDATES = {
     "echo_spacing": (4.5, 6.0, 7.5, 9.0, 11.0),
 }
 """Values of MPRAGE protocols for the brain, in ms."""
-_CENTRES = (0.5, 0.0)
-"""Readouts before the centre of k-space over all of them: linear and centric order."""
+_CENTRES = (1 / 2, 3 / 7, 1 / 3, 0.0)
+"""Readouts before the centre of k-space over all of them: linear order, with partial Fourier of 7/8
+and of 6/8, and centric order."""
 _ECHO_TIME_SHARES = tuple(np.linspace(0.25, 1.0, 16))
 """Echo time that makes the contrast over that of the header."""
 

@@ -41,3 +41,17 @@ def test_a_missing_guide_is_not_compared() -> None:
     wrong = guides.clone()
     wrong[:, 1] += 5
     assert float(guide_synthesis(wrong, guides, torch.tensor([[0.01, 0.0]]), mask)) == 0
+
+
+def test_guides_are_summed_as_in_the_objective() -> None:
+    mask, noise = torch.ones(2, 1, 8, 8), torch.full((2, 2), 0.01)
+    guides, synthetic = torch.rand(2, 2, 8, 8), torch.rand(2, 2, 8, 8)
+    both = guide_synthesis(synthetic, guides, noise, mask)
+    single = []
+    for index in range(2):
+        present = torch.zeros(1, 2)
+        present[0, index] = 1
+        single.append(
+            guide_synthesis(synthetic, guides * present[..., None, None], noise * present, mask)
+        )
+    assert float(both) == pytest.approx(float(sum(single)), rel=1e-5)
