@@ -17,11 +17,12 @@ from torch.nn import functional
 from models.superres.consistency import guide_sd
 from models.superres.disagreement import FLAGGED, disagreement, local_mean
 from models.superres.network import LOWER, SMALLEST, UPPER, bounded, per_map
-from models.superres.study import ScaledStudy, signals
+from models.superres.study import ScaledStudy
 
 DECIDED = 1.0
 """Difference of the log density of tissue from which only the rarer reading is kept."""
 
+_VOXELS = 2**20
 _BINS = 48
 _LEAST_DENSITY = 1e-4
 
@@ -39,62 +40,89 @@ def kept(scaled: ScaledStudy, maps: Tensor) -> tuple[ScaledStudy, Tensor]:
     """
     study, truncation = scaled.study, scaled.truncation
     gate = (2 * (disagreement(scaled, maps) / FLAGGED - 1)).clamp(0, 1)
-    as_measured = bounded(maps + truncation.interpolate(study.maps - truncation(maps)))
-    usual = study.mask * (gate <= 0)
-    rarer = _rarity(as_measured, maps, usual) - _rarity(maps, maps, usual)
+    if not bool(gate.any()):
+        return scaled, maps
+    start = bounded(maps + truncation.interpolate(study.maps - truncation(maps)))
+    density = _density(maps, study.mask * (gate <= 0))
+    rarer = torch.zeros_like(gate)
+    for part in _parts(maps):
+        rarer[part] = _rarity(start[part], density) - _rarity(maps[part], density)
     rarer = local_mean(rarer * gate, study.mask) / local_mean(gate, study.mask).clamp_min(1e-3)
     side = (rarer / DECIDED).clamp(-1, 1)
-    of_maps, of_guides = side.clamp_min(0), (-side).clamp_min(0)
-    trust = []
-    for index in range(len(study.sequences)):
-        equal = _equal_trust(scaled, maps, index).unsqueeze(1)
-        wanted = equal * (1 - of_maps) + (1 - equal) * of_guides
-        trust.append((1 - gate * (1 - wanted))[:, 0])
-    start = maps + gate * of_maps * (as_measured - maps) * study.mask
-    map_trust = 1 - truncation(gate * of_guides).clamp(0, 1)
-    return replace(scaled, trust=torch.stack(trust, 1), map_trust=map_trust), start
+    del rarer
+    trust = torch.ones_like(scaled.trust)
+    for part in _parts(maps):
+        of_maps, of_guides = side[part].clamp_min(0), (-side[part]).clamp_min(0)
+        for index in range(len(study.sequences)):
+            equal = _equal_trust(scaled, maps[part], index, part).unsqueeze(1)
+            wanted = equal * (1 - of_maps) + (1 - equal) * of_guides
+            trust[:, index, part[2]] = (1 - gate[part] * (1 - wanted))[:, 0]
+        start[part] = maps[part] + gate[part] * of_maps * (start[part] - maps[part])
+    map_trust = 1 - truncation(gate * (-side).clamp_min(0)).clamp(0, 1)
+    return replace(scaled, trust=trust, map_trust=map_trust), start.mul_(study.mask)
 
 
-def _equal_trust(scaled: ScaledStudy, maps: Tensor, index: int) -> Tensor:
+def _parts(maps: Tensor) -> list[tuple[slice, ...]]:
+    """Indices of all images, a few rows or slices at a time: volumes are large."""
+    at_once = max(1, _VOXELS // (maps[:, 0].numel() // maps.shape[2]))
+    everything = slice(None)
+    return [
+        (everything, everything, slice(first, first + at_once))
+        for first in range(0, maps.shape[2], at_once)
+    ]
+
+
+def _equal_trust(scaled: ScaledStudy, maps: Tensor, index: int, part: tuple[slice, ...]) -> Tensor:
     """Weight (images, *shape) with which a guide says no more about a voxel than the maps do.
 
     A guide's weight is its information on ln T1 and ln T2 of a voxel, that of the maps the
     information of a low-resolution voxel shared among the voxels in it.
+
+    Args:
+        scaled: the study.
+        maps: (images, 3, *shape) some of its voxels.
+        index: of the guide.
+        part: which voxels these are.
     """
     study, sequence = scaled.study, scaled.study.sequences[index]
     if sequence is None:
         return torch.ones_like(maps[:, 0])
     positive = torch.maximum(maps, per_map(SMALLEST, maps))
-    sd = guide_sd(scaled, signals(study.sequences, maps)).clamp_min(1e-6)[:, index]
+    signal, derivative = sequence.sensitivities(positive)
+    signal = signal * study.mask[part][:, 0]
+    sd = guide_sd(scaled, torch.stack([signal] * 2, 1)).clamp_min(1e-6)[:, index]
     noise = study.map_noise.view(*study.map_noise.shape, *[1] * (maps.ndim - 2))
     information = (positive / noise)[:, 1:] ** 2 / math.prod(scaled.truncation.factors)
-    of_guide = (sequence.sensitivities(positive)[1][:, 1:] / sd.unsqueeze(1)) ** 2
+    of_guide = (derivative[:, 1:] / sd.unsqueeze(1)) ** 2
     shared = (of_guide * information).sum(1) / of_guide.square().sum(1).clamp_min(1e-12)
     return shared.clamp(max=1)
 
 
-def _rarity(maps: Tensor, brain: Tensor, usual: Tensor) -> Tensor:
-    """Minus the log of how common T1 and T2 of each voxel are in a brain (images, 1, *shape).
+def _density(maps: Tensor, usual: Tensor) -> Tensor:
+    """Density (images * bins) of ln T1 and ln T2 over voxels of (images, 3, *shape) that count.
 
     Args:
-        maps: (images, 3, *shape) whose voxels are judged.
-        brain: same shape; maps whose voxels are counted.
+        maps: whose voxels are counted.
         usual: (images, 1, *shape) 1 for those that count.
     """
     images, size = len(maps), _BINS**2
-    offset = torch.arange(images, device=maps.device).view(-1, *[1] * (maps.ndim - 2)) * size
-    counts = torch.bincount(
-        (_bin(brain) + offset).flatten(), usual.flatten(), minlength=images * size
-    ).view(images, 1, _BINS, _BINS)
+    counts = maps.new_zeros(images * size)
+    for part in _parts(maps):
+        numbers, weights = _bin(maps[part]).flatten(), usual[part].flatten()
+        counts += torch.bincount(numbers, weights, minlength=images * size)
     # A tissue is a few bins wide.
-    smooth = functional.avg_pool2d(counts, 3, stride=1, padding=1)
-    density = smooth / smooth.sum((-2, -1), keepdim=True).clamp_min(1)
-    return -(density.flatten() + _LEAST_DENSITY).log()[_bin(maps) + offset].unsqueeze(1)
+    smooth = functional.avg_pool2d(counts.view(images, 1, _BINS, _BINS), 3, stride=1, padding=1)
+    return (smooth / smooth.sum((-2, -1), keepdim=True).clamp_min(1)).flatten()
+
+
+def _rarity(maps: Tensor, density: Tensor) -> Tensor:
+    """Minus the log of how common T1 and T2 of each voxel are (images, 1, *shape)."""
+    return -(density + _LEAST_DENSITY).log()[_bin(maps)].unsqueeze(1)
 
 
 def _bin(maps: Tensor) -> Tensor:
-    """Number of the bin of ln T1 and ln T2, (images, *shape)."""
-    number = torch.zeros_like(maps[:, 0], dtype=torch.long)
+    """Number of the bin of ln T1 and ln T2 of voxels (images, *shape), each image with its own."""
+    number = torch.arange(len(maps), device=maps.device).view(-1, *[1] * (maps.ndim - 2))
     for quantity in (1, 2):
         lower, upper = math.log(LOWER[quantity]), math.log(UPPER[quantity])
         share = (maps[:, quantity].clamp_min(LOWER[quantity]).log() - lower) / (upper - lower)

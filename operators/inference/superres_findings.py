@@ -144,7 +144,7 @@ def disagreement_finding(share: float, limit: float) -> Finding:
     return Finding(
         "guides-and-maps-disagree",
         f"Guides and measured maps disagree by {limit:g} SD or more in {100 * share:.2g} % of the "
-        "brain: read the disagreement map there.",
+        "brain. What only one of them shows was kept there: read the disagreement map.",
         Severity.WARNING if share > 0.001 else Severity.INFORMATION,
     )
 
