@@ -134,11 +134,12 @@ def test_each_guide_helps_the_map_it_is_weighted_by(
         with torch.no_grad():
             rows.append(figures(reconstruct(single, step)[-1].maps, held_out, single))
     t1w, t2w = rows
-    assert t1w["t1 HFEN"] < t2w["t1 HFEN"]
-    assert t2w["t2 HFEN"] < t1w["t2 HFEN"]
     both = figures(result.maps, held_out, single)
-    assert both["t1 HFEN"] < t1w["t1 HFEN"]
-    assert both["t2 HFEN"] < t2w["t2 HFEN"]
+    assert both["t1 HFEN"] < t1w["t1 HFEN"] < 0.6 * t2w["t1 HFEN"]
+    # Edges of T2 over its whole range are those of fluid, which T1w shows as well as T2w.
+    assert both["t2 HFEN in tissue"] < t2w["t2 HFEN in tissue"] < 0.3 * t1w["t2 HFEN in tissue"]
+    assert both["GM T2 error (ms)"] < t2w["GM T2 error (ms)"] < 0.7 * t1w["GM T2 error (ms)"]
+    assert both["t2 HFEN"] < min(t1w["t2 HFEN"], t2w["t2 HFEN"])
 
 
 def test_a_lesion_in_one_source_survives_and_is_flagged(
