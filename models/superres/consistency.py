@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.superres.network import SMALLEST, bounded, log_covariance, per_map
 from models.superres.signal import WeightedSequence
-from models.superres.study import ScaledStudy
+from models.superres.study import ScaledStudy, unexplained
 
 MODEL_ERROR = 0.01
 """SD of what the signal equations leave out, over the signal."""
@@ -107,9 +107,12 @@ def _step(
             right.addcmul_(row, difference.unsqueeze(1))
             rows.append(row)
     del positive
-    trusted = map_weight * scaled.map_trust
-    residual = (scaled.study.maps - truncation(physical)) * trusted
-    right.addcmul_(physical, truncation.adjoint(residual))
+    residual = unexplained(scaled.study, truncation(physical))
+    # What is cut off at zero says nothing about how far below it is.
+    trusted = (map_weight * scaled.map_trust).masked_fill(
+        (scaled.study.maps == 0) & (residual == 0), 0.0
+    )
+    right.addcmul_(physical, truncation.adjoint(residual * trusted))
 
     def normal(step: Tensor) -> Tensor:
         result = truncation.adjoint(truncation(physical * step).mul_(trusted))

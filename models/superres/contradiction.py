@@ -17,7 +17,7 @@ from torch.nn import functional
 from models.superres.consistency import guide_sd
 from models.superres.disagreement import FLAGGED, disagreement, local_mean
 from models.superres.network import LOWER, SMALLEST, UPPER, bounded, per_map
-from models.superres.study import ScaledStudy
+from models.superres.study import ScaledStudy, unexplained
 
 DECIDED = 1.0
 """Difference of the log density of tissue from which only the rarer reading is kept."""
@@ -42,7 +42,7 @@ def kept(scaled: ScaledStudy, maps: Tensor) -> tuple[ScaledStudy, Tensor]:
     gate = (2 * (disagreement(scaled, maps) / FLAGGED - 1)).clamp(0, 1)
     if not bool(gate.any()):
         return scaled, maps
-    start = bounded(maps + truncation.interpolate(study.maps - truncation(maps)))
+    start = bounded(maps + truncation.interpolate(unexplained(study, truncation(maps))))
     density = _density(maps, study.mask * (gate <= 0))
     rarer = torch.zeros_like(gate)
     for part in _parts(maps):

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.superres.consistency import guide_sd
-from models.superres.study import ScaledStudy, signals
+from models.superres.study import ScaledStudy, signals, unexplained
 
 FLAGGED = 3.0
 """Local root mean square residual, in SD, from which guides and maps disagree."""
@@ -48,7 +48,7 @@ def residuals(scaled: ScaledStudy, maps: Tensor) -> Residuals:
     noise = study.map_noise.view(*study.map_noise.shape, *[1] * (maps.ndim - 2))
     sd = (noise**2 + (MAP_MODEL_ERROR * study.maps) ** 2).sqrt()
     inside = (scaled.truncation(study.mask) > 0.5).to(maps.dtype)
-    return Residuals(guides, (study.maps - scaled.truncation(maps)) / sd * inside)
+    return Residuals(guides, unexplained(study, scaled.truncation(maps)) / sd * inside)
 
 
 def local_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from models.superres.consistency import (
 )
 from models.superres.contradiction import kept
 from models.superres.network import SMALLEST, Evidence, bounded, per_map
-from models.superres.study import ScaledStudy, Study, rescaled, scale_guides
+from models.superres.study import ScaledStudy, Study, rescaled, scale_guides, unexplained
 from models.superres.tissue_correction import tissue_corrected
 
 Step = Callable[[Evidence], Tensor]
@@ -66,7 +66,7 @@ def initial_maps(scaled: ScaledStudy) -> Tensor:
     """
     maps = scaled.interpolated
     for _ in range(INITIAL_PROJECTIONS):
-        residual = scaled.study.maps - scaled.truncation(maps)
+        residual = unexplained(scaled.study, scaled.truncation(maps))
         maps = bounded(maps + scaled.truncation.interpolate(residual)) * scaled.study.mask
     return torch.maximum(maps, per_map(SMALLEST_START, maps)) * scaled.study.mask
 
@@ -111,7 +111,7 @@ def evidence(scaled: ScaledStudy, maps: Tensor, map_residual: Tensor | None = No
 
 
 def _map_residual(scaled: ScaledStudy, maps: Tensor) -> Tensor:
-    residual = (scaled.study.maps - scaled.truncation(maps)) * scaled.map_trust
+    residual = unexplained(scaled.study, scaled.truncation(maps)) * scaled.map_trust
     return scaled.truncation.interpolate(residual) * scaled.study.mask
 
 

@@ -79,6 +79,20 @@ class ScaledStudy:
     map_trust: Tensor
 
 
+def unexplained(study: Study, truncated: Tensor) -> Tensor:
+    """Measured minus truncated maps (images, 3, *low_shape).
+
+    Truncation rings below zero around fluid, which unsigned images cannot hold: a measured zero
+    says only that the value is not above, so that one below leaves nothing unexplained.
+
+    Args:
+        study: with its measured maps.
+        truncated: (images, 3, *low_shape) of the current maps.
+    """
+    difference = study.maps - truncated
+    return difference.masked_fill((study.maps == 0) & (difference > 0), 0.0)
+
+
 MARGIN = 2
 """Voxels around the tissue, in the plane of the network, that ``cropped`` leaves: within the
 network a little of the tissue reaches beyond the mask and back."""
@@ -208,7 +222,7 @@ def rescaled(scaled: ScaledStudy, maps: Tensor, order: int = 2) -> ScaledStudy:
     study, truncation = scaled.study, scaled.truncation
     weight = (truncation(study.mask[:, 0]) > 0.95).to(maps.dtype)
     # A wrong scale has moved the maps so far as they may move; what was measured has not moved.
-    correction = truncation.interpolate(study.maps - truncation(maps))
+    correction = truncation.interpolate(unexplained(study, truncation(maps)))
     maps = bounded(maps + correction) * study.mask
     guides, fields, noise = _divided(
         study, truncation(signals(study.sequences, maps)), weight, order

@@ -17,7 +17,7 @@ from torch import Tensor
 from models.superres.consistency import guide_sd
 from models.superres.disagreement import MAP_MODEL_ERROR
 from models.superres.network import SMALLEST, bounded, per_map
-from models.superres.study import ScaledStudy
+from models.superres.study import ScaledStudy, unexplained
 
 NODES = (800.0, 1500.0, 2500.0, 4200.0)
 """T1 in ms of white matter, grey matter, their mixtures with fluid, and fluid."""
@@ -95,7 +95,7 @@ def _of_measured_maps(scaled: ScaledStudy, maps: Tensor, positive: Tensor) -> tu
         seen = truncation(maps * _share(positive[:, 1], tissue).unsqueeze(1)) * weight
         for quantity in range(3):
             rows[:, quantity, tissue, quantity] = seen[:, quantity]
-    residual = (study.maps - truncation(maps)) * weight
+    residual = unexplained(study, truncation(maps)) * weight
     return rows.flatten(1, 2).flatten(2), residual.flatten(1)
 
 

@@ -69,3 +69,10 @@ def test_a_lesion_of_the_guides_alone_takes_the_trust_from_the_maps(
     assert float(scaled.map_trust.min()) < 0.2
     stays = (start == changed.maps)[0, 1][inside]
     assert float(stays.float().mean()) > 0.9
+
+
+def test_maps_that_were_cut_off_at_zero_are_no_contradiction(healthy: Phantom) -> None:
+    study = measured_study(healthy, FACTORS)
+    cut = replace(study, maps=study.maps.clamp_min(0))
+    scaled, _ = kept(rescaled(scale_guides(cut), healthy.maps), healthy.maps)
+    assert float(((scaled.trust < 0.5) & (study.mask > 0)).sum() / study.mask.sum()) < 0.1

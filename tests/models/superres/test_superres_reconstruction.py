@@ -159,6 +159,20 @@ def test_a_lesion_in_one_source_survives_and_is_flagged(
         assert (local[brain & ~inside] > FLAGGED).mean() < 0.05
 
 
+def test_maps_that_cannot_hold_what_is_below_zero_lose_little(
+    held_out: Phantom, study: Study, result: Stage, step: Step
+) -> None:
+    cut = replace(study, maps=study.maps.clamp_min(0))
+    with torch.no_grad():
+        stage = reconstruct(cut, step)[-1]
+    ours, signed = figures(stage.maps, held_out, cut), figures(result.maps, held_out, study)
+    assert ours["t1 HFEN"] < 1.2 * signed["t1 HFEN"]
+    assert ours["t2 HFEN"] < 2 * signed["t2 HFEN"]
+    assert ours["GM T1 error (ms)"] < 1.1 * signed["GM T1 error (ms)"]
+    flagged = disagreement(stage.scaled, stage.maps) > FLAGGED
+    assert float(flagged.float().sum() / study.mask.sum()) < 0.01
+
+
 def test_sources_that_agree_are_not_flagged(study: Study, result: Stage) -> None:
     local = disagreement(result.scaled, result.maps)[0, 0]
     assert float((local > FLAGGED).float().sum() / study.mask.sum()) < 0.01
