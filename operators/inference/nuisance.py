@@ -21,7 +21,9 @@ _CANDIDATES = {
 """Values of MPRAGE protocols for the brain, in ms."""
 _CENTRES = (1 / 2, 3 / 7, 1 / 3, 0.0)
 """Readouts before the centre of k-space over all of them: linear order, with partial Fourier of 7/8
-and of 6/8, and centric order."""
+and of 6/8, and centric order; the usual ones first."""
+_TIED = 1.02
+"""Mismatch over the least up to which protocols explain the maps equally well."""
 _ECHO_TIME_SHARES = tuple(np.linspace(0.25, 1.0, 16))
 """Echo time that makes the contrast over that of the header."""
 
@@ -64,20 +66,32 @@ def fitted_sequence(
     Raises:
         ValueError: the guide does not show what the maps show.
     """
-    best: FittedSequence | None = None
+    fits: list[FittedSequence] = []
     for values in _combinations(equation, parameters):
         tried = make_sequence(equation, values)
         pair = (tried, None) if index == 0 else (None, tried)
         name = next(iter(values))
         _, (mismatch,) = fit_parameter(replace(study, sequences=pair), index, name, [values[name]])
-        if best is None or mismatch < best.mismatch:
-            fitted = {key: value for key, value in values.items() if key not in parameters.known}
-            if equation == "FSE":
-                fitted = {"effective_echo_time": values["effective_echo_time"]}
-            best = FittedSequence(tried, fitted, mismatch)
-    if best is None:
+        fitted = {key: value for key, value in values.items() if key not in parameters.known}
+        if equation == "FSE":
+            fitted = {"effective_echo_time": values["effective_echo_time"]}
+        fits.append(FittedSequence(tried, fitted, mismatch))
+    if not fits:
         raise ValueError("no combination of MPRAGE parameters agrees with TR and TI")
-    return best
+    limit = _TIED * min(fit.mismatch for fit in fits)
+    return min(
+        (fit for fit in fits if fit.mismatch <= limit),
+        key=lambda fit: (_unusual(fit, parameters), fit.mismatch),
+    )
+
+
+def _unusual(fit: FittedSequence, parameters: GuideParameters) -> int:
+    """Place of a fitted k-space order in the list of them; 0 where none was fitted."""
+    if "centre_readout" not in fit.fitted:
+        return 0
+    readouts = fit.fitted.get("readouts", parameters.known.get("readouts", 0.0))
+    shares = [abs(fit.fitted["centre_readout"] - share * readouts) for share in _CENTRES]
+    return int(np.argmin(shares))
 
 
 def _combinations(equation: str, parameters: GuideParameters) -> Iterator[dict[str, float]]:
@@ -89,7 +103,7 @@ def _combinations(equation: str, parameters: GuideParameters) -> Iterator[dict[s
     varied = [name for name in _CANDIDATES if name in missing]
     for chosen in product(*(_CANDIDATES[name] for name in varied)):
         values = known | dict(zip(varied, chosen, strict=True))
-        centres = [share * values["readouts"] for share in _CENTRES]
+        centres = [float(round(share * values["readouts"])) for share in _CENTRES]
         for centre in centres if "centre_readout" in missing else [values["centre_readout"]]:
             if _is_possible(values | {"centre_readout": centre}):
                 yield values | {"centre_readout": centre}
