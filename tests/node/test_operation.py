@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -245,6 +246,8 @@ def test_a_full_disk_costs_nothing_that_was_acknowledged(
         filler = small_disk / "filler"
         disk = os.statvfs(small_disk)
         filler.write_bytes(bytes(disk.f_bavail * disk.f_frsize - 4 * 2**20))
+        # The node looks at the disk every tenth of a second.
+        time.sleep(0.3)
         assert send(node.port, files[5:10]) == set()
         filler.unlink()
 

@@ -90,7 +90,7 @@ def test_likelihood_is_least_at_the_true_mean_and_sd():
 
 
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch):
-    monkeypatch.setattr("models.cest_mt.training._CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr("models.cest_mt.optimisation._CHECKPOINT_EVERY", 5)
     voxels = VoxelSet(draw_values(MT_3T, 256, 1), torch.rand(256, 31))
     settings = TrainingSettings(steps=12, batch=32)
     batches = FingerprintBatches(voxels, MT_3T)
