@@ -15,7 +15,7 @@ from pydicom import dcmread
 from pynetdicom import AE, StoragePresentationContexts, evt
 from pynetdicom.sop_class import MRImageStorage, ParametricMapStorage
 
-_ASSOCIATIONS = 3
+from app.node.answers import keep_answers
 
 
 def storescu(tool: str, port: int, files: Sequence[Path], calling_ae: str = "SCANNER") -> int:
@@ -29,32 +29,25 @@ def storescu(tool: str, port: int, files: Sequence[Path], calling_ae: str = "SCA
 def send(
     port: int, files: Sequence[Path], timeout: float = 20, host: str = "127.0.0.1"
 ) -> set[Path]:
-    """Send over one association; returns the files that were acknowledged.
-
-    Where an association ends without an answer, what is left is sent over another, as a scanner
-    does: pynetdicom's reactor sometimes takes an answer that its sender waits for.
-    """
+    """Send over one association; returns the files that were acknowledged."""
     scu = AE(ae_title="SCANNER")
     scu.acse_timeout = scu.dimse_timeout = scu.network_timeout = scu.connection_timeout = timeout
     scu.add_requested_context(MRImageStorage)
+    association = scu.associate(host, port, ae_title="QUANTMAP")
     acknowledged: set[Path] = set()
-    left = list(files)
-    for _ in range(_ASSOCIATIONS):
-        association = scu.associate(host, port, ae_title="QUANTMAP")
-        while left and association.is_established:
-            try:
-                status = association.send_c_store(dcmread(left[0]))
-            except (RuntimeError, ValueError):
-                break
-            if "Status" not in status:
-                break
-            if status.Status == 0x0000:
-                acknowledged.add(left[0])
-            del left[0]
-        if not left:
-            association.release()
-            break
-        association.abort()
+    if not association.is_established:
+        return acknowledged
+    keep_answers(association)
+    for file in files:
+        if not association.is_established:
+            return acknowledged
+        try:
+            status = association.send_c_store(dcmread(file))
+        except (RuntimeError, ValueError):
+            return acknowledged
+        if getattr(status, "Status", None) == 0x0000:
+            acknowledged.add(file)
+    association.release()
     return acknowledged
 
 

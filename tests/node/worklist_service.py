@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 
+from app.node.answers import keep_answers
 from app.node.deliver.settings import CStoreTarget, FolderTarget
 from app.node.receive.settings import AllowedSender
 from app.node.records import JobState
@@ -112,7 +113,7 @@ def manager_of(port: int, title: str = "MANAGER") -> Iterator[Manager]:
         entity.add_requested_context(sop_class)
     association = entity.associate("127.0.0.1", port, ae_title="WORKLIST")
     assert association.is_established
-    yield Manager(association)
+    yield Manager(keep_answers(association))
     association.release()
 
 

@@ -12,6 +12,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
+from app.node.answers import keep_answers
 from app.node.deliver.commitments import Commitments, ExpectedReport
 from app.node.deliver.outcome import Outcome, OutcomeState, Parcel
 from app.node.deliver.settings import CStoreTarget
@@ -90,6 +91,7 @@ def _batch_sent(
     if not association.is_established:
         reason = _not_established(association)
         return [parcel.outcome(OutcomeState.TRANSIENT, reason) for parcel in parcels]
+    keep_answers(association)
     try:
         outcomes = [_sent(association, parcel) for parcel in parcels]
         if target.commitment:

@@ -14,6 +14,7 @@ from pydicom.uid import UID
 from pynetdicom import AE
 from pynetdicom.presentation import build_role
 
+from app.node.answers import keep_answers
 from app.node.encoded_header import UnreadableObject
 from app.node.receive.command import Status, event_report, response
 from app.node.receive.commitment_data import (
@@ -141,6 +142,7 @@ def _report_on_new_association(request: Request, report: Transaction) -> None:
         )
         if not association.is_established:
             continue
+        keep_answers(association)
         try:
             status, _ = association.send_n_event_report(
                 data_set_of(report),

@@ -12,6 +12,7 @@ from pydicom.uid import UID
 from pynetdicom import AE
 from pynetdicom.presentation import build_role
 
+from app.node.answers import keep_answers
 from app.node.worklist.settings import WorklistSettings
 from app.node.worklist.workitem import Workitem
 
@@ -110,6 +111,7 @@ class Notifier(threading.Thread):
         association = entity.associate(*address, ae_title=event.receiver, ext_neg=[role])
         if not association.is_established:
             return False
+        keep_answers(association)
         try:
             status, _ = association.send_n_event_report(
                 event.information, event.event_type, UPS_PUSH, UID(event.uid), meta_uid=UPS_EVENT
