@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 
 from pydicom.uid import UID
 from pynetdicom import AE
@@ -62,7 +63,7 @@ def take_report(request: Request) -> Handler:
     return _Report(request)
 
 
-class _DataSet:
+class _DataSet(ABC):
     """Collects a data set, which is decoded when it is complete."""
 
     def __init__(self, request: Request) -> None:
@@ -91,8 +92,9 @@ class _DataSet:
             return [Reply(response(command, Status.INVALID_ARGUMENT, comment=str(error)))]
         return self._answer(transaction)
 
+    @abstractmethod
     def _answer(self, transaction: Transaction) -> list[Reply]:
-        raise NotImplementedError
+        """What the sender is told once the data set is read."""
 
 
 class _CommitmentRequest(_DataSet):

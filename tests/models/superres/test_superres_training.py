@@ -46,7 +46,9 @@ def test_a_run_repeats_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert log.entries[-1][0] == resumed_log.entries[-1][0] == 6
 
 
-def test_training_lowers_the_losses_on_studies_that_it_has_not_seen() -> None:
+@pytest.fixture(scope="module")
+def losses_before_and_after() -> tuple[torch.Tensor, torch.Tensor]:
+    """Guide synthesis and consistency, summed over studies that the training has not seen."""
     settings = replace(SETTINGS, steps=40, one_guide=0.0)
     phantoms = phantom_slices(settings, None, _ignore)
     losses = []
@@ -55,9 +57,24 @@ def test_training_lowers_the_losses_on_studies_that_it_has_not_seen() -> None:
         with torch.no_grad():
             studies = [study_losses(network, phantoms, settings, 1000 + k) for k in range(6)]
         losses.append(torch.tensor(studies).sum(0))
-    assert float(losses[1].sum()) < 0.95 * float(losses[0].sum())
+    return losses[0], losses[1]
+
+
+def test_training_lowers_the_objective_on_studies_that_it_has_not_seen(
+    losses_before_and_after: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    before, after = losses_before_and_after
+    assert float(after.sum()) < 0.95 * float(before.sum())
     # The physics before the network explains the measured maps already.
-    assert bool((losses[1] < 1.03 * losses[0]).all())
+    assert bool((after < 1.03 * before).all())
+
+
+@pytest.mark.xfail(strict=True, reason="with the loss summed over guides consistency rises by 1 %")
+def test_training_lowers_both_losses(
+    losses_before_and_after: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    before, after = losses_before_and_after
+    assert bool((after < before).all())
 
 
 def test_a_time_limit_ends_the_training_and_leaves_a_checkpoint(tmp_path: Path) -> None:
