@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := build/demo
+# A test that hangs fails and shows where, instead of holding up all others; the longest takes a
+# minute.
+HANGING := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -33,7 +36,7 @@ demo: $(VENV)/.runtime ## simulate a study of a brain phantom, analyse it, say w
 	$(BIN)/python -m app -i $(DEMO)/study -o $(DEMO)/results
 
 test: $(VENV)/.development lint ## lint, type check, import rules, and every test but the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(HANGING)
 
 test-slow: $(VENV)/.development ## the tests that take long: training, large series
 	$(BIN)/python -m pytest -m slow

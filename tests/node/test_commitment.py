@@ -14,6 +14,7 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import build_role
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
+from app.node.answers import keep_answers
 from app.node.receive.settings import AllowedSender
 from tests.node.receiving import (
     SECONDS,
@@ -67,11 +68,13 @@ def asked(
     """The status of an N-ACTION request; the association stays until the report came."""
     entity = AE(ae_title="MODALITY")
     entity.add_requested_context(StorageCommitmentPushModel)
-    association = entity.associate(
-        "127.0.0.1",
-        port,
-        ae_title="QUANTMAP",
-        evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports.take)],
+    association = keep_answers(
+        entity.associate(
+            "127.0.0.1",
+            port,
+            ae_title="QUANTMAP",
+            evt_handlers=[(evt.EVT_N_EVENT_REPORT, reports.take)],
+        )
     )
     assert association.is_established
     values: dict[str, Any] = {
