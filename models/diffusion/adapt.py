@@ -38,7 +38,7 @@ from models.diffusion.normal_equations import factorise, inverse, lower_triangle
 from models.diffusion.prior import RunNetwork, correlation_with_s0, denoise
 from models.diffusion.signal_design import log_design
 from models.diffusion.symmetry import symmetry_of_slices
-from models.diffusion.tensor_fit import MINIMUM_SIGNAL, TensorLeastSquares
+from models.diffusion.tensor_fit import TensorLeastSquares
 
 # Volumes beyond the unknowns from which on residuals tell the noise.
 _SMALLEST_FREEDOM = 2
@@ -102,7 +102,7 @@ class LinearAdaptation:
         b_values: (volumes,) s/mm².
         directions: (volumes, 3) unit vectors in the frame of the array: x along columns, y along
             rows, z along slices.
-        stack: DTI or DKI.
+        stack: of the tensor.
         voxel: size along slices, rows and columns, mm.
         device: where the steps are computed; results are on the CPU.
     """
@@ -128,7 +128,7 @@ class LinearAdaptation:
         self._signals = torch.as_tensor(signals[brain], dtype=torch.float32)
         self._design = torch.as_tensor(log_design(b_values, directions, len(stack) > 7))
         self._weight = torch.empty_like(self._signals)
-        self._tensor = TensorLeastSquares(b_values, directions) if len(stack) == 7 else None
+        self._tensor = TensorLeastSquares(b_values, directions)
         self.plain = torch.empty((len(self._signals), len(stack)), dtype=torch.float64)
         self._fit()
         #: Whether too few volumes left the noise to be told from differences between neighbours.
@@ -172,29 +172,23 @@ class LinearAdaptation:
         return self._to_device(self._signals[part]) / self.reference
 
     def _fit(self) -> None:
-        """Weighted least squares; weights are the squared signals of the ordinary fit."""
-        design = self._design.to(self.device)
-        ordinary_inverse = torch.linalg.pinv(self._design).to(self.device)
-        pairs = products(design)
-        smallest = MINIMUM_SIGNAL / self.reference
-        for part in self._chunks():
-            measured = self._relative(part).clamp_(min=smallest).log_()
-            plain = ordinary_inverse @ measured
-            predicted = design @ plain
-            weight = torch.exp(2 * predicted.clamp(max=LARGEST_LOG_SIGNAL))
-            self._weight[part] = weight.T.float().cpu()
-            if self._tensor is not None:
-                plain = self._tensor_channels(self._signals[part].to(self.device))
-            else:
-                right = design.T @ (weight * (measured - predicted))
-                correction = solve(factorise(pairs @ weight, len(design.T)), right)
-                plain += torch.where(correction.isfinite().all(dim=0), correction, 0.0)
-            self.plain[part] = plain.T.cpu()
+        """Weighted least squares; weights are the squared signals of the ordinary fit.
 
-    def _tensor_channels(self, signals: Tensor) -> Tensor:
-        """The plain fit of the tensor, as (7, voxels) channels: with weight 0 it is the result."""
-        assert self._tensor is not None
-        parameters, _ = self._tensor.parameters(signals)
+        The tensor is in the unit of the channels, so that plain maps are those of ``tensor_fit``.
+        """
+        design = self._design.to(self.device)
+        for part in self._chunks():
+            ordinary = self._tensor.ordinary(self._to_device(self._signals[part]))
+            predicted = design @ self._channels(ordinary.parameters)
+            weight = torch.exp(2 * predicted.clamp(max=LARGEST_LOG_SIGNAL))
+            if ordinary.present is not None:
+                weight *= ordinary.present
+            self._weight[part] = weight.T.float().cpu()
+            parameters, _ = self._tensor.parameters(ordinary)
+            self.plain[part] = self._channels(parameters).T.cpu()
+
+    def _channels(self, parameters: Tensor) -> Tensor:
+        """(7, voxels) channels of tensors in µm²/ms and ln S0."""
         roots = torch.as_tensor(tensor_to_mandel(np.ones(6)), device=self.device)
         level = parameters[6:] - math.log(self.reference)
         return torch.cat((level, parameters[:6] * roots[:, None]))

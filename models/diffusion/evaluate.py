@@ -19,6 +19,7 @@ from torch import Tensor
 
 from models.diffusion.adapt import AdaptationSettings, Adapted, LinearAdaptation, adapt
 from models.diffusion.channels import DTI, mandel_to_tensor
+from models.diffusion.degradation import LARGEST_LOG_SIGNAL
 from models.diffusion.eigen import symmetric_eigen
 from models.diffusion.evaluation_series import (
     best_subset,
@@ -34,6 +35,7 @@ from models.diffusion.prior import NETWORKS, RunNetwork, onnx_network
 from models.diffusion.scalars import fractional_anisotropy
 from models.diffusion.series import Series
 from models.diffusion.signal import dki_signal, tensor_basis
+from models.diffusion.signal_design import log_design
 from models.diffusion.tensor_fit import TensorLeastSquares
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -128,6 +130,7 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
         references = {"all volumes": full}
         if len(rest) >= 20:
             references["the other volumes"] = scalars(adaptation(series, rest).plain)
+        references["all, as DIPY fits them"] = as_dipy(series, low)
         for name, reference in references.items():
             for fit, found in fits.items():
                 values = errors(found, reference, white)
@@ -137,6 +140,39 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
                     f"{with_signal:.4f} | {values[2]:.4f} | {values[3]:.2f}"
                 )
         print(f"{number} | voxels without signal: {(~supported).sum()} of {len(supported)}")
+        left = np.setdiff1d(np.arange(len(series.b_values)), chosen)
+        if np.unique(series.b_values[left]).size > 1:
+            # Other b give other scalars, but the same direction of fastest diffusion.
+            reference = scalars(adaptation(series, left).plain)
+            angles = [errors(found, reference, white)[3] for found in fits.values()]
+            print(f"{number} | all volumes left | V1 angle: {angles[0]:.2f} -> {angles[1]:.2f}")
+        if number < np.count_nonzero(series.b_values == b):
+            before = left_out_error(series, chosen, problem.plain)
+            after = left_out_error(series, chosen, adapted.channels)
+            print(f"{number} | RMSE on the shell's other volumes: {before:.2f} -> {after:.2f}")
+
+
+def left_out_error(series: Series, chosen: np.ndarray, channels: Tensor) -> float:
+    """RMSE of the signal that maps predict for volumes of the shell that they were not fitted to.
+
+    No reference is needed, and the noise of what is predicted favours no fit.
+    """
+    b = series.b_values[chosen].max()
+    left = np.setdiff1d(np.flatnonzero(series.b_values == b), chosen)
+    design = log_design(series.b_values[left], series.directions[left], kurtosis=False)
+    predicted = torch.exp((channels @ torch.as_tensor(design).T).clamp(max=LARGEST_LOG_SIGNAL))
+    predicted = predicted * adaptation(series, chosen).reference
+    measured = series.signals[series.brain][:, left]
+    return float(np.sqrt(np.mean((predicted.numpy() - measured) ** 2)))
+
+
+def as_dipy(series: Series, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scalars of the weighted fit in which signals that are not positive count as 1e-4."""
+    fit = TensorLeastSquares(
+        series.b_values[volumes], series.directions[volumes], minimum_signal=1e-4
+    ).fit(torch.from_numpy(series.signals[series.brain][:, volumes]))
+    values = (fit.eigenvalues * 1e3).clamp(min=_SMALLEST_EIGENVALUE)
+    return fractional_anisotropy(values).numpy(), values.mean(dim=1).numpy(), fit.principal.numpy()
 
 
 def simulated(data: Path, run: RunNetwork) -> None:

@@ -20,8 +20,10 @@ from torch import Tensor
 
 from models.diffusion.eigen import symmetric_eigen
 from models.diffusion.kurtosis import kurtosis_scalars
+from models.diffusion.normal_equations import lower_triangle, products
+from models.diffusion.ordinary_fit import ordinary_fit
 from models.diffusion.signal import kurtosis_basis, tensor_basis
-from models.diffusion.tensor_fit import MINIMUM_ATTENUATION, MINIMUM_SIGNAL
+from models.diffusion.tensor_fit import MINIMUM_ATTENUATION
 
 #: A protocol of which the scaled design's singular values span more does not determine kurtosis.
 LARGEST_CONDITION = 1e4
@@ -101,13 +103,19 @@ class KurtosisLeastSquares:
         b_values: (volumes,) s/mm².
         directions: (volumes, 3) unit vectors, LPS; zero rows where b is zero.
         constrained: impose the constraints; without them the fit is DIPY's.
+        minimum_signal: smaller signals are fitted as this one (DIPY's is 1e-4); None leaves out
+            what is not positive.
 
     Raises:
         ValueError: the table does not determine the 22 unknowns (needs two shells).
     """
 
     def __init__(
-        self, b_values: np.ndarray, directions: np.ndarray, constrained: bool = True
+        self,
+        b_values: np.ndarray,
+        directions: np.ndarray,
+        constrained: bool = True,
+        minimum_signal: float | None = None,
     ) -> None:
         found = condition(b_values, directions)
         if not found < LARGEST_CONDITION:
@@ -116,13 +124,14 @@ class KurtosisLeastSquares:
                 f"(condition {found:.3g}, at most {LARGEST_CONDITION:.0e})"
             )
         self.constrained = constrained
+        self.minimum_signal = minimum_signal
         b = np.asarray(b_values, dtype=np.float64) / 1e3
         matrix = design_matrix(b, directions)
         self._design = torch.as_tensor(matrix)
         self._pseudo_inverse = torch.as_tensor(np.linalg.pinv(matrix))
-        rows, columns = np.tril_indices(_PARAMETERS)
+        rows, columns = zip(*lower_triangle(_PARAMETERS), strict=True)
         self._lower = (torch.as_tensor(rows), torch.as_tensor(columns))
-        self._products = torch.as_tensor(matrix[:, rows] * matrix[:, columns])
+        self._pairs = products(self._design)
         self._smallest_eigenvalue = MINIMUM_ATTENUATION / float(b.max())
         self._constraints = torch.as_tensor(_constraints(float(b.max())))
 
@@ -133,10 +142,18 @@ class KurtosisLeastSquares:
             signals: (voxels, volumes), every value finite.
         """
         measured = signals.to(torch.float64)
-        log_signal = measured.clamp(min=MINIMUM_SIGNAL).log()
-        parameters = log_signal @ self._pseudo_inverse.T
+        ordinary = ordinary_fit(
+            measured.T.contiguous(),
+            self._design,
+            self._pseudo_inverse,
+            self._pairs,
+            self.minimum_signal,
+        )
+        parameters, log_signal = ordinary.parameters.T, ordinary.log_signal.T
         predicted = parameters @ self._design.T
         weights = torch.exp(2 * (predicted - predicted.amax(dim=1, keepdim=True)))
+        if ordinary.present is not None:
+            weights *= ordinary.present.T
         normal = self._normal(weights)
         right = (weights * (log_signal - predicted)) @ self._design
         factor, failed = torch.linalg.cholesky_ex(normal)
@@ -151,7 +168,7 @@ class KurtosisLeastSquares:
         return self._result(parameters, measured, broken)
 
     def _normal(self, weights: Tensor) -> Tensor:
-        lower = weights @ self._products
+        lower = weights @ self._pairs.T
         normal = lower.new_zeros((len(lower), _PARAMETERS, _PARAMETERS))
         normal[:, self._lower[0], self._lower[1]] = lower
         normal[:, self._lower[1], self._lower[0]] = lower

@@ -2,9 +2,10 @@
 
 Basser, Mattiello, Le Bihan, J. Magn. Reson. B 103:247 (1994), doi 10.1006/jmrb.1994.1037;
 weights from the ordinary fit: Chung, Lu, Henry, NeuroImage 33:531 (2006),
-doi 10.1016/j.neuroimage.2006.07.001. Signals and eigenvalues that the logarithm or physics
-forbid are replaced as DIPY 1.12 does (``dipy.reconst.dti``), so that both fits agree with
-it in every voxel; each replacement is counted, for a quality finding.
+doi 10.1016/j.neuroimage.2006.07.001. Signals that are not positive are left out
+(``ordinary_fit.py``), or, where a minimum is given, fitted as that, as DIPY 1.12 and scanners do.
+Eigenvalues that physics forbids are replaced as DIPY does (``dipy.reconst.dti``). Otherwise both
+fits agree with DIPY in every voxel; each replacement is counted, for a quality finding.
 
 Inside, arrays are (elements, voxels): every step then runs over contiguous voxels, and the
 7×7 normal equations of all voxels are solved together, at some 2 million voxels/s a core.
@@ -22,12 +23,10 @@ from torch import Tensor
 from models.diffusion.design import LARGEST_CONDITION, PARAMETERS, condition, design_matrix
 from models.diffusion.eigen import symmetric_eigen
 from models.diffusion.normal_equations import factorise, products, solve
+from models.diffusion.ordinary_fit import OrdinaryFit, ordinary_fit
 
 Method = Literal["weighted", "ordinary"]
 
-#: Smallest signal of which a logarithm is taken unless told otherwise (DIPY's
-#: MIN_POSITIVE_SIGNAL). Siemens' own fit takes one stored unit instead.
-MINIMUM_SIGNAL = 1e-4
 #: Smallest b·D that an eigenvalue may stand for (DIPY's tolerance); smaller ones are raised.
 MINIMUM_ATTENUATION = 1e-6
 
@@ -42,7 +41,8 @@ class TensorFit:
         eigenvalues: (voxels, 3) descending, mm²/s, raised to the minimum where below it.
         principal: (voxels, 3) unit eigenvector of the first eigenvalue, LPS; sign arbitrary.
         residuals: (voxels, volumes) measured minus predicted signal.
-        raised_signals: (voxels,) number of signals below the minimum, fitted as that.
+        raised_signals: (voxels,) number of signals that were fitted as a larger one.
+        left_out_signals: (voxels,) number of signals that are not positive and were left out.
         raised_eigenvalues: (voxels,) number of eigenvalues below the minimum.
         unweighted: (voxels,) true where the weighted equations were singular in double
             precision and the ordinary fit stands instead.
@@ -54,6 +54,7 @@ class TensorFit:
     principal: Tensor
     residuals: Tensor
     raised_signals: Tensor
+    left_out_signals: Tensor
     raised_eigenvalues: Tensor
     unweighted: Tensor
 
@@ -66,7 +67,8 @@ class TensorLeastSquares:
         directions: (volumes, 3) unit vectors, LPS; zero rows where b is zero.
         method: "ordinary" least squares of ln S, or "weighted" by the squared signal that
             the ordinary fit predicts.
-        minimum_signal: smaller signals are fitted as this one.
+        minimum_signal: smaller signals are fitted as this one (DIPY's is 1e-4, that of Siemens
+            one stored unit); None leaves out what is not positive.
 
     Raises:
         ValueError: the table does not determine the seven unknowns.
@@ -77,7 +79,7 @@ class TensorLeastSquares:
         b_values: np.ndarray,
         directions: np.ndarray,
         method: Method = "weighted",
-        minimum_signal: float = MINIMUM_SIGNAL,
+        minimum_signal: float | None = None,
     ) -> None:
         found = condition(b_values, directions)
         if not found < LARGEST_CONDITION:
@@ -96,29 +98,39 @@ class TensorLeastSquares:
         self._pseudo_inverse = torch.as_tensor(np.linalg.pinv(matrix))
         self._products = products(self._design)
 
-    def parameters(self, signals: Tensor) -> tuple[Tensor, Tensor]:
+    def ordinary(self, measured: Tensor) -> OrdinaryFit:
+        """The ordinary fit of (volumes, voxels) signals, float64; unknowns as of ``parameters``."""
+        device = measured.device
+        return ordinary_fit(
+            measured,
+            self._design.to(device),
+            self._pseudo_inverse.to(device),
+            self._products.to(device),
+            self.minimum_signal,
+        )
+
+    def parameters(self, ordinary: OrdinaryFit) -> tuple[Tensor, Tensor]:
         """Unknowns of a batch of voxels.
 
         Args:
-            signals: (voxels, volumes), every value finite; results are on their device.
+            ordinary: their ordinary fit.
 
         Returns:
             (7, voxels) Dxx, Dyy, Dzz, Dxy, Dxz, Dyz in µm²/ms and ln S0, float64; (voxels,) true
             where the weighted equations were singular and the ordinary fit stands instead.
         """
-        device = signals.device
-        design = self._design.to(device)
-        measured = signals.T.to(torch.float64).contiguous()
-        log_signal = measured.clamp_(min=self.minimum_signal).log_()
-        parameters = self._pseudo_inverse.to(device) @ log_signal
-        unweighted = torch.zeros(measured.shape[1], dtype=torch.bool, device=device)
+        parameters, log_signal, present, _ = ordinary
+        unweighted = torch.zeros(parameters.shape[1], dtype=torch.bool, device=parameters.device)
         if self.method == "weighted":
+            design = self._design.to(parameters.device)
             # The correction of the ordinary fit is solved for, not the parameters: residuals
             # are small, so an ill-conditioned voxel loses digits of little weight only.
             predicted = design @ parameters
             weights = torch.exp(2 * (predicted - predicted.amax(dim=0)))
-            normal = self._products.to(device) @ weights
-            right = design.T @ weights.mul_(log_signal.sub_(predicted))
+            if present is not None:
+                weights *= present
+            normal = self._products.to(parameters.device) @ weights
+            right = design.T @ weights.mul_(log_signal - predicted)
             correction = solve(factorise(normal, PARAMETERS), right)
             unweighted = ~correction.isfinite().all(dim=0)
             parameters = parameters + torch.where(unweighted, 0.0, correction)
@@ -130,9 +142,9 @@ class TensorLeastSquares:
         Args:
             signals: (voxels, volumes), every value finite; results are on their device.
         """
-        parameters, unweighted = self.parameters(signals)
         measured = signals.T.to(torch.float64).contiguous()
-        too_small = measured < self.minimum_signal
+        ordinary = self.ordinary(measured)
+        parameters, unweighted = self.parameters(ordinary)
         predicted = self._design.to(signals.device) @ parameters
         values, principal = symmetric_eigen(parameters[:6])
         values = values * 1e-3
@@ -142,7 +154,8 @@ class TensorLeastSquares:
             eigenvalues=values.clamp(min=self.minimum_eigenvalue).T,
             principal=principal.T,
             residuals=measured.sub_(predicted.exp_()).T,
-            raised_signals=too_small.sum(dim=0),
+            raised_signals=ordinary.raised,
+            left_out_signals=ordinary.left_out(),
             raised_eigenvalues=(values < self.minimum_eigenvalue).sum(dim=0),
             unweighted=unweighted,
         )

@@ -53,7 +53,11 @@ def outlier_findings(slices: np.ndarray, volumes: np.ndarray, action: str) -> li
 
 
 def fit_findings(
-    fit: VolumeFit, signals: np.ndarray, table: GradientTable, region: str, minimum_signal: float
+    fit: VolumeFit,
+    signals: np.ndarray,
+    table: GradientTable,
+    region: str,
+    minimum_signal: float | None,
 ) -> list[Finding]:
     """Replaced values, values beyond what is possible, and signals at the noise floor.
 
@@ -62,7 +66,8 @@ def fit_findings(
         signals: (slices, rows, columns, volumes), as fitted.
         table: of those volumes.
         region: name of ``fit.region``, in which voxels are counted.
-        minimum_signal: as which smaller signals were fitted.
+        minimum_signal: as which smaller signals were fitted; None: those that are not positive
+            were left out.
     """
     voxels = int(np.count_nonzero(fit.region))
     if not (fit.region & fit.analysed).any():
@@ -83,7 +88,14 @@ def fit_findings(
         (
             fit.raised_signals,
             "signal-below-minimum",
-            f"have a signal below {minimum_signal:.4g}, fitted as {minimum_signal:.4g}",
+            "have too few positive signals for a fit: the others are taken as the smallest of them"
+            if minimum_signal is None
+            else f"have a signal below {minimum_signal:.4g}, fitted as {minimum_signal:.4g}",
+        ),
+        (
+            fit.left_out_signals,
+            "signal-not-positive",
+            "have signals that are not positive, left out of their fit",
         ),
         (
             fit.raised_eigenvalues,

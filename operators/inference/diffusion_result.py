@@ -172,11 +172,11 @@ def _maps(fitted: FittedSeries) -> tuple[QuantityMap, ...]:
 
 
 def _algorithm(fitted: FittedSeries, settings: DiffusionSettings) -> Algorithm:
-    models, network = fitted.models, fitted.network
+    models, network, minimum = fitted.models, fitted.network, fitted.series.minimum
     made = ("tensor",) + ("kurtosis",) * models.kurtosis + ("NODDI",) * models.noddi
     configuration = {
         "fit": settings.fit,
-        "minimum_signal": f"{fitted.series.minimum:.6g}",
+        "minimum_signal": "none" if minimum is None else f"{minimum:.6g}",
         "outlier_volumes": settings.outlier_volumes,
         "models": " ".join(made),
         "prior weight": "0",

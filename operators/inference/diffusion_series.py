@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.diffusion.tensor_fit import MINIMUM_SIGNAL
 from operators.inference.brain_mask import foreground_mask
 from operators.inference.diffusion_findings import outlier_findings
 from operators.inference.gradient_check import (
@@ -51,7 +50,7 @@ class CheckedSeries:
         brain: boolean (slices, rows, columns), or None where the series shows none.
         mask: boolean, voxels that are fitted.
         region: boolean, voxels that are judged: the brain, or all that are fitted.
-        minimum: signal as which smaller ones are fitted.
+        minimum: signal as which smaller ones are fitted; None leaves out what is not positive.
         findings: what was noticed.
         seconds: time of each step.
     """
@@ -62,7 +61,7 @@ class CheckedSeries:
     brain: np.ndarray | None
     mask: np.ndarray
     region: np.ndarray
-    minimum: float
+    minimum: float | None
     findings: list[Finding]
     seconds: dict[str, float]
 
@@ -290,10 +289,10 @@ def _posterior(
     )
 
 
-def _minimum_signal(signals: np.ndarray, settings: DiffusionSettings) -> float:
+def _minimum_signal(signals: np.ndarray, settings: DiffusionSettings) -> float | None:
     """The signal as which smaller ones are fitted, in the unit of the series."""
     if settings.minimum_signal is not None:
         return settings.minimum_signal
     if settings.fit == "weighted":
-        return MINIMUM_SIGNAL
+        return None
     return min(float(plane[plane > 0].min(initial=np.inf)) for plane in signals)

@@ -85,8 +85,8 @@ class DiffusionSettings(BaseModel):
             DIPY), or "ordinary" least squares (as the fit of Siemens scanners). The prior weighs
             the data as the weighted fit does, whatever is chosen here.
         minimum_signal: signals below it are fitted as it, since zero has no logarithm. None
-            takes 0.0001 for the weighted fit, as DIPY does, and the smallest signal above
-            zero in the series for the ordinary fit, as Siemens scanners do.
+            leaves signals that are not positive out of the weighted fit, and takes the smallest
+            signal above zero in the series for the ordinary fit, as Siemens scanners do.
         outlier_volumes: what becomes of volumes whose residuals stand out in a third of the
             slices or more: "keep" reports them, "drop" fits without them and reports that.
         preprocessing: what is done to the images beforehand.

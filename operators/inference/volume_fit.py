@@ -16,7 +16,6 @@ from models.diffusion.scalars import (
     radial_diffusivity,
 )
 from models.diffusion.tensor_fit import (
-    MINIMUM_SIGNAL,
     Method,
     TensorFit,
     TensorLeastSquares,
@@ -61,7 +60,8 @@ class VolumeFit:
             few for it.
         outside: by quantity name, boolean (slices, rows, columns): the value is outside its
             valid range.
-        raised_signals: boolean, a signal was below the minimum.
+        raised_signals: boolean, a signal was fitted as a larger one.
+        left_out_signals: boolean, a signal was not positive and left out.
         raised_eigenvalues: boolean, an eigenvalue was below the minimum.
         unweighted: boolean, the weighted equations were singular.
     """
@@ -78,6 +78,7 @@ class VolumeFit:
     noise: np.ndarray
     outside: dict[str, np.ndarray]
     raised_signals: np.ndarray
+    left_out_signals: np.ndarray
     raised_eigenvalues: np.ndarray
     unweighted: np.ndarray
 
@@ -88,7 +89,7 @@ def fit_volume(
     mask: np.ndarray,
     region: np.ndarray,
     method: Method = "weighted",
-    minimum_signal: float = MINIMUM_SIGNAL,
+    minimum_signal: float | None = None,
     chunk_voxels: int = CHUNK_VOXELS,
 ) -> VolumeFit:
     """Fit every voxel of a mask, slice by slice, in bounded memory.
@@ -99,7 +100,8 @@ def fit_volume(
         mask: boolean (slices, rows, columns), voxels to fit.
         region: boolean, same shape: voxels of which the residuals are summed up (the brain).
         method: which least squares.
-        minimum_signal: smaller signals are fitted as this one.
+        minimum_signal: smaller signals are fitted as this one; None leaves out what is not
+            positive.
         chunk_voxels: how many are fitted at once; changes memory only.
     """
     fitter = TensorLeastSquares(table.b_values, table.directions, method, minimum_signal)
@@ -117,6 +119,7 @@ def fit_volume(
         noise=np.zeros(shape, np.float32),
         outside={name: np.zeros(shape, dtype=bool) for name in MAPS},
         raised_signals=np.zeros(shape, dtype=bool),
+        left_out_signals=np.zeros(shape, dtype=bool),
         raised_eigenvalues=np.zeros(shape, dtype=bool),
         unweighted=np.zeros(shape, dtype=bool),
     )
@@ -171,6 +174,7 @@ def _keep(fit: VolumeFit, found: TensorFit, place: Place) -> None:
     if volumes > PARAMETERS:
         fit.noise[place] = _finite((squares / (volumes - PARAMETERS)).sqrt())
     fit.raised_signals[place] = (found.raised_signals > 0).numpy()
+    fit.left_out_signals[place] = (found.left_out_signals > 0).numpy()
     fit.raised_eigenvalues[place] = (found.raised_eigenvalues > 0).numpy()
     fit.unweighted[place] = found.unweighted.numpy()
 

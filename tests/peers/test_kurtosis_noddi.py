@@ -35,11 +35,12 @@ def _signals(series: Series) -> np.ndarray:
 def test_kurtosis_equals_dipys(human: Series) -> None:
     gradients = pytest.importorskip("dipy.core.gradients")
     dki = pytest.importorskip("dipy.reconst.dki")
-    table = gradients.gradient_table(human.b_values, bvecs=human.directions, b0_threshold=50)
+    scheme = gradients.gradient_table(human.b_values, bvecs=human.directions, b0_threshold=50)
     signals = _signals(human)[::4]
-    theirs = dki.DiffusionKurtosisModel(table, fit_method="WLS").fit(np.maximum(signals, 1e-4))
-    plain = KurtosisLeastSquares(human.b_values, human.directions, constrained=False)
-    constrained = KurtosisLeastSquares(human.b_values, human.directions)
+    theirs = dki.DiffusionKurtosisModel(scheme, fit_method="WLS").fit(np.maximum(signals, 1e-4))
+    table = human.b_values, human.directions
+    plain = KurtosisLeastSquares(*table, constrained=False, minimum_signal=1e-4)
+    constrained = KurtosisLeastSquares(*table, minimum_signal=1e-4)
     ours, without_holes = (fit.fit(torch.from_numpy(signals)) for fit in (plain, constrained))
     # DIPY's closed form loses digits where eigenvalues are close, and cuts at -3/7 and 10.
     sound = (ours.eigenvalues[:, 2] > 5e-5).numpy() & ~without_holes.constrained.numpy()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.diffusion.adapt import AdaptationSettings, adapt
-from models.diffusion.evaluate import adaptation, errors, scalars, with_lesion
+from models.diffusion.evaluate import adaptation, errors, left_out_error, scalars, with_lesion
 from models.diffusion.evaluation_series import best_subset, human_series, philips_series
 from models.diffusion.multi_shell import adapt_shells
 from models.diffusion.prior import NETWORKS, RunNetwork, onnx_network
@@ -28,10 +28,17 @@ def human(shared_data: SharedData) -> Series:
     return human_series(shared_data("dwi_multishell_human").parent)
 
 
-@pytest.mark.parametrize(("number", "anisotropy_error"), [(6, 0.045), (10, 0.036)])
+@pytest.mark.parametrize(
+    ("number", "anisotropy_error", "diffusivity_error"), [(6, 0.045, 0.050), (10, 0.032, 0.041)]
+)
 @pytest.mark.parametrize("reference", ["all", "others"])
 def test_few_directions_of_one_shell(
-    human: Series, network: RunNetwork, number: int, anisotropy_error: float, reference: str
+    human: Series,
+    network: RunNetwork,
+    number: int,
+    anisotropy_error: float,
+    diffusivity_error: float,
+    reference: str,
 ) -> None:
     low = np.flatnonzero(human.b_values <= 1000)
     chosen = best_subset(human, number, 1000)
@@ -47,6 +54,40 @@ def test_few_directions_of_one_shell(
     assert adapted[3] < plain[3]  # V1 in white matter
     if reference == "all":
         assert adapted[0] < anisotropy_error
+        assert adapted[1] < diffusivity_error  # MD of the whole mask, 1e-3 mm²/s
+
+
+@pytest.mark.parametrize("number", [15, 30])
+def test_directions_are_no_worse_where_the_shell_is_all_but_used_up(
+    human: Series, network: RunNetwork, number: int
+) -> None:
+    """Against the fit of the volumes that are left, those of b 2000 among them."""
+    chosen = best_subset(human, number, 1000)
+    left = np.setdiff1d(np.arange(len(human.b_values)), chosen)
+    white = scalars(adaptation(human, np.flatnonzero(human.b_values <= 1000)).plain)[0] > 0.45
+    truth = scalars(adaptation(human, left).plain)
+    problem = adaptation(human, chosen)
+    plain = errors(scalars(problem.plain), truth, white)
+    adapted = errors(scalars(adapt(problem, network).channels), truth, white)
+    assert adapted[3] <= plain[3]
+
+
+@pytest.mark.parametrize("number", [6, 10])
+def test_what_was_left_out_is_predicted_better(
+    human: Series,
+    network: RunNetwork,
+    number: int,
+    shared_data: SharedData,
+    tool: Callable[[str], str],
+) -> None:
+    """No reference enters, so that no fit is favoured by sharing volumes with it."""
+    tool("dcm2niix")
+    philips = philips_series(shared_data("dwi_philips_classic").parent)
+    for series, b in ((human, 1000), (philips, 2000)):
+        chosen = best_subset(series, number, b)
+        problem = adaptation(series, chosen)
+        adapted = left_out_error(series, chosen, adapt(problem, network).channels)
+        assert adapted < 0.97 * left_out_error(series, chosen, problem.plain)
 
 
 def test_few_directions_of_another_vendor_at_high_b(

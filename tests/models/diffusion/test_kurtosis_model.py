@@ -72,6 +72,16 @@ def test_turning_the_head_changes_no_scalar() -> None:
     np.testing.assert_allclose(other.axial_kurtosis.numpy(), one.axial_kurtosis.numpy(), rtol=1e-5)
 
 
+def test_signals_that_are_not_positive_are_as_if_never_measured() -> None:
+    signal = _tissue(20, noise=5.0)
+    signal[:8, [4, 40]] = -1.0
+    fit = KurtosisLeastSquares(B, G, constrained=False).fit(signal)
+    kept = np.setdiff1d(np.arange(len(B)), [4, 40])
+    expected = KurtosisLeastSquares(B[kept], G[kept], constrained=False).fit(signal[:8, kept])
+    np.testing.assert_allclose(fit.tensor[:8], expected.tensor, atol=1e-11)
+    np.testing.assert_allclose(fit.kurtosis[:8], expected.kurtosis, atol=1e-6)
+
+
 def test_noise_leaves_no_holes_and_the_signal_never_rises_with_b() -> None:
     signal = _tissue(500, noise=40.0).clamp(min=1)
     plain = KurtosisLeastSquares(B, G, constrained=False).fit(signal)

@@ -66,6 +66,7 @@ def test_noise_free_signals_give_their_tensor_back(method, table, tensors):
     assert torch.allclose(fit.s0, s0, rtol=1e-11)
     assert fit.residuals.abs().max() < 1e-8
     assert not fit.raised_signals.any()
+    assert not fit.left_out_signals.any()
     assert not fit.raised_eigenvalues.any()
     assert not fit.unweighted.any()
 
@@ -144,6 +145,46 @@ def test_replacements_are_counted(table):
     assert fit.tensor[1, :3].max() < 0, "the tensor itself is left as fitted"
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_signals_that_are_not_positive_are_as_if_never_measured(method, table, tensors):
+    signals = noisy(tensors, table)
+    signals[:50, [3, 9]] = 0.0
+    signals[50:90, 1] = -5.0
+    fit = TensorLeastSquares(*table, method).fit(signals)
+    assert fit.left_out_signals.tolist() == [2] * 50 + [1] * 40 + [0] * 110
+    assert not fit.raised_signals.any()
+    for voxels, absent in ((slice(0, 50), [3, 9]), (slice(50, 90), [1])):
+        kept = np.setdiff1d(np.arange(22), absent)
+        expected = TensorLeastSquares(table[0][kept], table[1][kept], method).fit(
+            signals[voxels, kept]
+        )
+        assert torch.allclose(fit.tensor[voxels], expected.tensor, rtol=1e-8, atol=1e-14)
+        assert torch.allclose(fit.s0[voxels], expected.s0, rtol=1e-8)
+
+
+def test_their_unit_does_not_matter_either(table, tensors):
+    signals = noisy(tensors, table)
+    signals[:, 4] = torch.where(torch.arange(len(signals)) % 3 == 0, 0.0, signals[:, 4])
+    fits = [TensorLeastSquares(*table).fit(unit * signals).tensor for unit in (1.0, 1e-3)]
+    assert torch.allclose(*fits, rtol=1e-5, atol=1e-9)
+
+
+def test_with_too_few_positive_signals_the_others_are_the_smallest_of_them(tensors):
+    table = np.r_[0.0, np.full(6, 1000.0)], np.r_[np.zeros((1, 3)), shell(6, seed=1)]
+    signals = noisy(tensors, table)[:4]
+    signals[1, 2] = 0.0
+    signals[2] = 0.0
+    fit = TensorLeastSquares(*table).fit(signals)
+    assert fit.raised_signals.tolist() == [0, 1, 7, 0]
+    assert not fit.left_out_signals.any()
+    changed = signals.clone()
+    changed[1, 2] = signals[1][signals[1] > 0].min()
+    expected = TensorLeastSquares(*table).fit(changed)
+    assert torch.allclose(fit.tensor[1], expected.tensor[1])
+    assert fit.tensor.isfinite().all()
+    assert fit.s0[2] < 1
+
+
 @pytest.mark.parametrize(
     ("b_values", "directions"),
     [
@@ -213,7 +254,8 @@ def test_agrees_with_dipy_on_a_human_brain(method, theirs, human):
         signals.astype(np.float64)
     )
 
-    fit = TensorLeastSquares(b_values, table.bvecs, method).fit(torch.as_tensor(signals))
+    # DIPY's minimum, so that voxels that hold a signal without a logarithm are compared too.
+    fit = TensorLeastSquares(b_values, table.bvecs, method, 1e-4).fit(torch.as_tensor(signals))
 
     assert (signals <= 0).any(), "the data hold signals without a logarithm"
     values = fit.eigenvalues

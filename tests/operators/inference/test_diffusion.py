@@ -153,11 +153,17 @@ def test_chunks_do_not_change_values(pixels, table, head):
 def test_signals_without_logarithm_are_counted(acquisition_of, pixels, table, head):
     rows = np.argwhere(head)[:40]
     pixels[tuple(rows.T)] = np.where(np.arange(22) == 9, 0, pixels[tuple(rows.T)])
-    for fit, minimum in (("weighted", "0.0001"), ("ordinary", f"{pixels[pixels > 0].min():.4g}")):
-        result = analyse(acquisition_of(pixels, table), DiffusionSettings(fit=fit))
-        (finding,) = [one for one in result.findings if one.code == "signal-below-minimum"]
+    raised, left_out = "signal-below-minimum", "signal-not-positive"
+    for options, code, said in (
+        ({"fit": "weighted"}, left_out, "left out"),
+        ({"fit": "weighted", "minimum_signal": 1e-3}, raised, "fitted as 0.001"),
+        ({"fit": "ordinary"}, raised, f"fitted as {pixels[pixels > 0].min():.4g}"),
+    ):
+        result = analyse(acquisition_of(pixels, table), DiffusionSettings(**options))
+        (finding,) = [one for one in result.findings if one.code in (raised, left_out)]
+        assert finding.code == code
         assert finding.message.startswith("40 of")
-        assert f"fitted as {minimum}" in finding.message
+        assert said in finding.message
 
 
 def test_impossible_values_are_left_in_the_map_and_out_of_the_segments(
