@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.diffusion.channels import Stack, tensor_to_mandel
+from models.diffusion.channels import DTI, tensor_to_mandel
 from models.diffusion.degradation import (
     LARGEST_LOG_SIGNAL,
     POPULATION_WIDTH,
@@ -102,7 +102,6 @@ class LinearAdaptation:
         b_values: (volumes,) s/mm².
         directions: (volumes, 3) unit vectors in the frame of the array: x along columns, y along
             rows, z along slices.
-        stack: of the tensor.
         voxel: size along slices, rows and columns, mm.
         device: where the steps are computed; results are on the CPU.
     """
@@ -113,12 +112,10 @@ class LinearAdaptation:
         brain: np.ndarray,
         b_values: np.ndarray,
         directions: np.ndarray,
-        stack: Stack,
         voxel: tuple[float, float, float],
         device: torch.device | str = "cpu",
     ) -> None:
         self.device = torch.device(device)
-        self.stack = stack
         self.brain = brain
         self.voxel = voxel
         without = b_values < 50
@@ -126,13 +123,13 @@ class LinearAdaptation:
         if not self.reference > 0:
             raise ValueError("the volumes without diffusion weighting hold no signal in the brain")
         self._signals = torch.as_tensor(signals[brain], dtype=torch.float32)
-        self._design = torch.as_tensor(log_design(b_values, directions, len(stack) > 7))
+        self._design = torch.as_tensor(log_design(b_values, directions))
         self._weight = torch.empty_like(self._signals)
         self._tensor = TensorLeastSquares(b_values, directions)
-        self.plain = torch.empty((len(self._signals), len(stack)), dtype=torch.float64)
+        self.plain = torch.empty((len(self._signals), len(DTI)), dtype=torch.float64)
         self._fit()
         #: Whether too few volumes left the noise to be told from differences between neighbours.
-        self.from_neighbours = len(b_values) < len(stack) + _SMALLEST_FREEDOM
+        self.from_neighbours = len(b_values) < len(DTI) + _SMALLEST_FREEDOM
         self.noise = self._noise_level(signals, b_values)
 
     def _noise_level(self, signals: np.ndarray, b_values: np.ndarray) -> Tensor:
@@ -141,7 +138,7 @@ class LinearAdaptation:
             residuals = torch.cat(
                 [self._differences(part, self.plain).T.cpu() for part in self._chunks()]
             )
-            level = residual_noise(residuals, len(self.stack), self.brain, self.voxel)
+            level = residual_noise(residuals, len(DTI), self.brain, self.voxel)
         else:
             level = high_pass_noise(signals, self.brain, b_values, self.voxel, self.device)
             level = level / self.reference
@@ -205,14 +202,14 @@ class LinearAdaptation:
         Returns:
             (voxels, channels) and (voxels, channels, channels), float64.
         """
-        size = len(self.stack)
+        size = len(DTI)
         maps = torch.empty_like(self.plain)
         covariance = torch.empty((len(maps), size, size), dtype=torch.float64)
         pairs = products(self._design.to(self.device))
         triangle = lower_triangle(size)
         diagonal = [triangle.index((i, i)) for i in range(size)]
-        population = torch.as_tensor(self.stack.mean)[None]
-        weak = torch.as_tensor(1 / (POPULATION_WIDTH * self.stack.spread) ** 2)[None]
+        population = torch.as_tensor(DTI.mean)[None]
+        weak = torch.as_tensor(1 / (POPULATION_WIDTH * DTI.spread) ** 2)[None]
         for part in self._chunks():
             plain = self._to_device(self.plain[part])
             belief = self._to_device(weak if precision is None else precision[part])
@@ -253,7 +250,7 @@ class LinearAdaptation:
             factor = torch.linalg.cholesky(covariance)
             maps = maps + disturbance * (factor @ noise[..., None])[..., 0]
             sd = sd * math.sqrt(1 + disturbance**2)
-        symmetry = symmetry_of_slices(self.stack, 0 if seed is None else seed % 8)
+        symmetry = symmetry_of_slices(0 if seed is None else seed % 8)
         mean, posterior = denoise(
             run,
             symmetry.apply(self._grid(maps)).numpy(),
@@ -295,7 +292,7 @@ def adapt(
 
     Args:
         series: the series.
-        run: the denoiser of the series' stack.
+        run: the denoiser of tensors.
         settings: what steers the adaptation.
 
     Returns:

@@ -1,10 +1,9 @@
-"""The stacks of parameter maps on which the priors work, and their scaling.
+"""The stack of parameter maps on which the prior works, and its scaling.
 
 A stack has the parameters of one signal model as its channels, in units that make each of the
 order of one and Euclidean distance invariant under rotation: diffusivities in µm²/ms; the
 elements of a symmetric tensor times the square root of how often each occurs (Mandel's
-notation). Kurtosis enters as V = MD² W, in which the signal is linear, and NODDI's fractions
-as they are. The tensor stays linear rather than log-Euclidean: only so is every least-squares
+notation). The tensor stays linear rather than log-Euclidean: only so is every least-squares
 solution, one with a negative eigenvalue included, a point of the space, and the data step
 exact.
 
@@ -17,10 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.diffusion.signal import KURTOSIS_ELEMENTS, TENSOR_ELEMENTS
+from models.diffusion.signal import TENSOR_ELEMENTS
 
 _TENSOR_ROOT = np.sqrt([1, 1, 1, 2, 2, 2])
-_KURTOSIS_ROOT = np.sqrt([1, 1, 1, 4, 4, 4, 4, 4, 4, 6, 6, 6, 12, 12, 12])
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Stack:
     """Channels of one prior.
 
     Attributes:
-        name: short name of the signal model ("dti", "dki", "noddi").
+        name: short name of the signal model.
         channels: names, in order.
         mean: (channels,) mean over brain.
         spread: (channels,) standard deviation over brain.
@@ -46,8 +44,6 @@ class Stack:
 
 _S0 = ("log_s0",)
 _TENSOR = tuple("D" + "".join("xyz"[i] for i in element) for element in TENSOR_ELEMENTS)
-_KURTOSIS = tuple("V" + "".join("xyz"[i] for i in element) for element in KURTOSIS_ELEMENTS)
-_DYADIC = tuple("n" + "".join("xyz"[i] for i in element) for element in TENSOR_ELEMENTS)
 
 DTI = Stack(
     "dti",
@@ -55,13 +51,6 @@ DTI = Stack(
     np.array([0.1, 0.9, 0.9, 0.9, 0, 0, 0]),
     np.array([0.5, 0.6, 0.6, 0.6, 0.3, 0.3, 0.3]),
 )
-DKI = Stack(
-    "dki",
-    _S0 + _TENSOR + _KURTOSIS,
-    np.concatenate((DTI.mean, np.full(3, 0.5), np.zeros(6), np.full(3, 0.4), np.zeros(3))),
-    np.concatenate((DTI.spread, np.full(15, 0.5))),
-)
-STACKS = {stack.name: stack for stack in (DTI, DKI)}
 
 
 def tensor_to_mandel(elements: np.ndarray) -> np.ndarray:
@@ -72,13 +61,3 @@ def tensor_to_mandel(elements: np.ndarray) -> np.ndarray:
 def mandel_to_tensor(channels: np.ndarray) -> np.ndarray:
     """Inverse of :func:`tensor_to_mandel`."""
     return channels / _TENSOR_ROOT
-
-
-def kurtosis_to_mandel(elements: np.ndarray) -> np.ndarray:
-    """Fifteen elements of V along the last axis, times the root of their multiplicity."""
-    return elements * _KURTOSIS_ROOT
-
-
-def mandel_to_kurtosis(channels: np.ndarray) -> np.ndarray:
-    """Inverse of :func:`kurtosis_to_mandel`."""
-    return channels / _KURTOSIS_ROOT

@@ -44,7 +44,7 @@ class Noisy:
 
 def turn(maps: Tensor, brain: Tensor, draws: RandomDraws) -> tuple[Tensor, Tensor]:
     """Mirror and transpose a batch at random, tensors with it."""
-    symmetry = random_symmetry(DTI, draws)
+    symmetry = random_symmetry(draws)
     return symmetry.apply(maps), symmetry.apply_scalar(brain)
 
 
@@ -52,7 +52,7 @@ def turn_noisy(
     clean: Tensor, noisy: Noisy, brain: Tensor, draws: RandomDraws
 ) -> tuple[Tensor, Noisy, Tensor]:
     """Mirror and transpose clean and noisy maps and what is known of their noise alike."""
-    symmetry = random_symmetry(DTI, draws)
+    symmetry = random_symmetry(draws)
     turned = Noisy(
         symmetry.apply(noisy.maps),
         symmetry.apply(noisy.sd, signed=False),
@@ -136,7 +136,7 @@ class Tables:
             g = generator.standard_normal((_TABLES, tries, number, 3))
             g /= np.linalg.norm(g, axis=-1, keepdims=True)
             flat = g.reshape(-1, 3)
-            design = log_design(np.full(len(flat), 1e3), flat, kurtosis=False)[:, 1:]
+            design = log_design(np.full(len(flat), 1e3), flat)[:, 1:]
             conditions = np.linalg.cond(design.reshape(_TABLES, tries, number, 6))
             best = g[np.arange(_TABLES), conditions.argmin(axis=1)]
             self._directions[number] = torch.as_tensor(best, dtype=torch.float32).to(draws.device)

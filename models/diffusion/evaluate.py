@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from models.diffusion.adapt import AdaptationSettings, Adapted, LinearAdaptation, adapt
-from models.diffusion.channels import DTI, mandel_to_tensor
+from models.diffusion.channels import mandel_to_tensor
 from models.diffusion.degradation import LARGEST_LOG_SIGNAL
 from models.diffusion.eigen import symmetric_eigen
 from models.diffusion.evaluation_series import (
@@ -81,7 +81,6 @@ def adaptation(series: Series, volumes: np.ndarray) -> LinearAdaptation:
         series.brain,
         series.b_values[volumes],
         series.directions[volumes],
-        DTI,
         tuple(series.voxel.tolist()),
     )
 
@@ -159,7 +158,7 @@ def left_out_error(series: Series, chosen: np.ndarray, channels: Tensor) -> floa
     """
     b = series.b_values[chosen].max()
     left = np.setdiff1d(np.flatnonzero(series.b_values == b), chosen)
-    design = log_design(series.b_values[left], series.directions[left], kurtosis=False)
+    design = log_design(series.b_values[left], series.directions[left])
     predicted = torch.exp((channels @ torch.as_tensor(design).T).clamp(max=LARGEST_LOG_SIGNAL))
     predicted = predicted * adaptation(series, chosen).reference
     measured = series.signals[series.brain][:, left]

@@ -89,7 +89,7 @@ def best_subset(series: Series, number: int, b: float) -> np.ndarray:
     if number < len(shell):
         for _ in range(_TRIALS):
             chosen = generator.choice(shell, number, replace=False)
-            design = log_design(np.full(number, 1e3), series.directions[chosen], kurtosis=False)
+            design = log_design(np.full(number, 1e3), series.directions[chosen])
             condition = np.linalg.cond(design[:, 1:])
             if condition < smallest:
                 best, smallest = np.sort(chosen), condition

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from models.diffusion.adapt import AdaptationSettings, Adapted, LinearAdaptation, adapt
-from models.diffusion.channels import DTI
 from models.diffusion.kurtosis_fit import KurtosisFit, KurtosisLeastSquares, hemisphere
 from models.diffusion.noddi_fit import NoddiFit, NoddiGaussNewton, shells
 from models.diffusion.prior import RunNetwork
@@ -65,7 +64,7 @@ class MultiShell:
         signals[:, nearest == -1] = torch.exp(level)[:, None]
         for number, (values, reference) in enumerate(zip(channels, references, strict=True)):
             chosen = nearest == number
-            design = torch.as_tensor(log_design(b_values[chosen], directions[chosen], False))
+            design = torch.as_tensor(log_design(b_values[chosen], directions[chosen]))
             logarithm = (values @ design.T).clamp(max=_LARGEST_LOG_SIGNAL)
             signals[:, chosen] = reference * torch.exp(logarithm)
         return signals
@@ -118,7 +117,7 @@ def adapt_shells(
         b_values: (volumes,) s/mm².
         directions: (volumes, 3) unit vectors in the frame of the array.
         voxel: size along slices, rows and columns, mm.
-        run: the denoiser of the stack DTI.
+        run: the denoiser of tensors.
         settings: what steers the adaptation.
 
     Raises:
@@ -137,7 +136,7 @@ def adapt_shells(
     for group in usable:
         chosen = np.concatenate((without, group))
         series = LinearAdaptation(
-            signals[..., chosen], brain, b_values[chosen], directions[chosen], DTI, voxel
+            signals[..., chosen], brain, b_values[chosen], directions[chosen], voxel
         )
         adapted.append(adapt(series, run, settings))
     levels = np.array([b_values[group].mean() for group in usable])

@@ -9,26 +9,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.diffusion.channels import Stack
 from models.diffusion.random_draws import RandomDraws
-from models.diffusion.signal import KURTOSIS_ELEMENTS, TENSOR_ELEMENTS
+from models.diffusion.signal import TENSOR_ELEMENTS
+
+# Axes that each channel of the tensor's stack has; ln S0 has none.
+_AXES: tuple[tuple[int, ...], ...] = ((), *TENSOR_ELEMENTS)
 
 
-def mirror_signs(stack: Stack, axis: int) -> Tensor:
+def mirror_signs(axis: int) -> Tensor:
     """Signs (channels,) of the channels when the frame's ``axis`` is reversed."""
-    return torch.tensor([(-1.0) ** element.count(axis) for element in _elements(stack)])
+    return torch.tensor([(-1.0) ** axes.count(axis) for axes in _AXES])
 
 
-def exchange_order(stack: Stack) -> list[int]:
+def exchange_order() -> list[int]:
     """Channels in the order in which they are when the axes x and y are exchanged."""
     swap = {0: 1, 1: 0, 2: 2}
-    elements = _elements(stack)
-    return [elements.index(tuple(sorted(swap[i] for i in element))) for element in elements]
-
-
-def _elements(stack: Stack) -> list[tuple[int, ...]]:
-    tensors: tuple[tuple[int, ...], ...] = TENSOR_ELEMENTS
-    return [(), *tensors, *(KURTOSIS_ELEMENTS if len(stack) > 7 else ())]
+    return [_AXES.index(tuple(sorted(swap[i] for i in axes))) for axes in _AXES]
 
 
 class Symmetry:
@@ -37,18 +33,17 @@ class Symmetry:
     Maps are (..., channels, slices, rows, columns), scalars (..., slices, rows, columns).
 
     Args:
-        stack: the channels.
         mirrored: axes of the frame that are reversed: 0 (columns), 1 (rows), 2 (slices).
         transposed: whether rows and columns are exchanged after that.
     """
 
-    def __init__(self, stack: Stack, mirrored: tuple[int, ...], transposed: bool) -> None:
-        signs = torch.ones(len(stack))
+    def __init__(self, mirrored: tuple[int, ...], transposed: bool) -> None:
+        signs = torch.ones(len(_AXES))
         for axis in mirrored:
-            signs = signs * mirror_signs(stack, axis)
+            signs = signs * mirror_signs(axis)
         self._signs = signs[:, None, None, None]
         self._dimensions = tuple(-1 - axis for axis in mirrored)
-        self._order = exchange_order(stack) if transposed else None
+        self._order = exchange_order() if transposed else None
 
     def apply(self, maps: Tensor, signed: bool = True) -> Tensor:
         """Turn maps; ``signed`` but for their standard deviations."""
@@ -71,13 +66,13 @@ class Symmetry:
         return maps.flip(self._dimensions)
 
 
-def symmetry_of_slices(stack: Stack, number: int) -> Symmetry:
+def symmetry_of_slices(number: int) -> Symmetry:
     """One of the eight that leave slices where they are; 0 changes nothing."""
     mirrored = tuple(axis for axis in (0, 1) if number >> axis & 1)
-    return Symmetry(stack, mirrored, bool(number & 4))
+    return Symmetry(mirrored, bool(number & 4))
 
 
-def random_symmetry(stack: Stack, draws: RandomDraws) -> Symmetry:
+def random_symmetry(draws: RandomDraws) -> Symmetry:
     """One of all sixteen."""
     *mirrored, transposed = draws.chance(0.5, 4).tolist()
-    return Symmetry(stack, tuple(axis for axis in range(3) if mirrored[axis]), transposed)
+    return Symmetry(tuple(axis for axis in range(3) if mirrored[axis]), transposed)

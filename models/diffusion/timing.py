@@ -52,7 +52,7 @@ def adapted_seconds(series: Series, run: RunNetwork, device: torch.device | str 
     began = time.perf_counter()
     voxel = tuple(series.voxel.tolist())
     problem = LinearAdaptation(
-        series.signals, series.brain, series.b_values, series.directions, DTI, voxel, device
+        series.signals, series.brain, series.b_values, series.directions, voxel, device
     )
     tensor_maps(adapt(problem, run))
     return time.perf_counter() - began

@@ -91,7 +91,7 @@ def synthetic_slabs(anatomies: list[Tensor], count: int, draws: RandomDraws) -> 
         signal = microstructure_signal(slabs, number, b, directions)
         brain = slabs.brain[number]
         reference = signal[brain][:, 0].median() if brain.any() else torch.tensor(1.0)
-        design = log_design(b.cpu().numpy(), directions.cpu().numpy(), kurtosis=False)
+        design = log_design(b.cpu().numpy(), directions.cpu().numpy())
         inverse = torch.linalg.pinv(torch.as_tensor(design)).float().to(draws.device)
         logarithm = (signal / reference).clamp(min=_SMALLEST_SIGNAL).log()
         solution = (logarithm @ inverse.T).clamp(*_LARGEST) * brain[..., None]

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from models.diffusion.adapt import AdaptationSettings, Adapted, LinearAdaptation, adapt
-from models.diffusion.channels import DTI
 from models.diffusion.posterior import SMALLEST_EIGENVALUE, TensorMaps, tensor_maps
 from models.diffusion.prior import RunNetwork
 from operators.inference.array_frame import (
@@ -117,7 +116,6 @@ def tensor_posterior(
             neighbours_only(region, geometry),
             table.b_values,
             directions_in_array(table.directions, axes),
-            DTI,
             geometry.spacing,
         )
         with_prior = network is not None and settings.weight > 0
