@@ -25,14 +25,23 @@ class Orthanc:
     http: str
     dicom_port: int
 
-    def qido(self, study: str) -> set[str]:
-        """SOP Instance UIDs of a study, by QIDO-RS."""
-        url = f"{self.http}/dicom-web/studies/{study}/instances"
-        request = urllib.request.Request(url, headers={"Accept": "application/dicom+json"})
+    def get(self, path: str) -> bytes:
+        """What stands at a path of its own interface or of DICOMweb."""
+        request = urllib.request.Request(self.http + path, headers={"Accept": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as answer:
-            body = answer.read()
+            return bytes(answer.read())
+
+    def qido(self, study: str) -> dict[str, str]:
+        """SOP Class UID of every SOP Instance UID of a study, by QIDO-RS."""
+        body = self.get(f"/dicom-web/studies/{study}/instances?includefield=00080016")
         items = json.loads(body) if body else []
-        return {item["00080018"]["Value"][0] for item in items}
+        return {item["00080018"]["Value"][0]: item["00080016"]["Value"][0] for item in items}
+
+    def clear(self) -> None:
+        """Delete every study."""
+        for study in json.loads(self.get("/studies")):
+            request = urllib.request.Request(f"{self.http}/studies/{study}", method="DELETE")
+            urllib.request.urlopen(request, timeout=30).close()
 
 
 @contextmanager
@@ -52,6 +61,8 @@ def orthanc(folder: Path, tool: Callable[[str], str]) -> Iterator[Orthanc]:
         "DicomPort": archive.dicom_port,
         "DicomAet": "ORTHANC",
         "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowMove": True,
+        "DicomAlwaysAllowGet": True,
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
     }
     folder.mkdir(parents=True, exist_ok=True)
