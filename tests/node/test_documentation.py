@@ -32,9 +32,12 @@ def test_rules(section: str, tmp_path: Path) -> None:
 
 
 def test_the_worklist(tmp_path: Path) -> None:
-    (block,) = blocks("worklist:")
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump({"node": yaml.safe_load(block)}))
-    assert read_settings(Settings, tmp_path / "site.yaml").node.worklist is not None
+    own, elsewhere = blocks("worklist:")
+    for block, is_elsewhere in ((own, False), (elsewhere, True)):
+        (tmp_path / "site.yaml").write_text(yaml.safe_dump({"node": yaml.safe_load(block)}))
+        worklist = read_settings(Settings, tmp_path / "site.yaml").node.worklist
+        assert worklist is not None
+        assert bool(worklist.managers) == is_elsewhere
 
 
 def test_a_first_site(tmp_path: Path) -> None:

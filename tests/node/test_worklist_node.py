@@ -1,4 +1,4 @@
-"""A workflow manager orders a run of a real node and follows it to its end (IHE AIW-I)."""
+"""A workflow manager orders a run of a real node, or schedules one for it to find (IHE AIW-I)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.node.records import JobState, NodeJob
 from tests.node.node_process import NodeProcess, free_port
 from tests.node.peers import send
 from tests.node.studies import study_uid, write_study
-from tests.node.worklist_service import Manager, manager_of, study_item, workitem
+from tests.node.worklist_service import Manager, Service, manager_of, study_item, workitem
 
 SECONDS = 240
 
@@ -72,6 +72,36 @@ def test_an_order_is_run_and_its_results_are_named(
     (job,) = ordered(node, study)
     assert (job.state, job.pipelines) == (JobState.DONE, ("diffusion",))
     assert job.ordered_by.startswith("work item ")
+    assert uid not in node.log.read_text()
+
+
+def test_a_step_in_the_list_of_a_manager_is_found_and_run(tmp_path: Path) -> None:
+    study, files = study_uid(3), write_study(tmp_path / "study", 3)
+    uid = str(generate_uid())
+    with Service(tmp_path / "manager", perform=False) as elsewhere:
+        manager = {
+            "ae_title": "WORKLIST",
+            "host": "127.0.0.1",
+            "port": elsewhere.worklist.port,
+            "seconds_between_looks": 0.5,
+        }
+        settings = {
+            "worklist": {"port": free_port(), "managers": {"ris": manager}},
+            "completeness": [{"quiet_seconds": 2}],
+            "routes": [{"name": "nobody", "when": {"calling_ae": ["NOBODY"]}}],
+        }
+        node = NodeProcess(tmp_path / "site", settings)
+        node.start()
+        try:
+            with elsewhere.manager() as who:
+                item = workitem(InputInformationSequence=[study_item(study)])
+                assert who.create(uid, item) == 0
+                assert send(node.port, files) == set(files)
+                assert ended(who, uid) == "COMPLETED"
+        finally:
+            node.kill()
+    performed = elsewhere.store.get(uid).data_set.UnifiedProcedureStepPerformedProcedureSequence
+    assert performed[0].OutputInformationSequence
     assert uid not in node.log.read_text()
 
 

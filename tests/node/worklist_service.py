@@ -42,6 +42,9 @@ class MadeJobs:
         self.received = True
         self.failure = ""
 
+    def has(self, study_instance_uid: str) -> bool:
+        return self.received
+
     def order(self, order: WorkOrder, workitem_uid: str) -> str:
         if not self.received:
             raise NotHereYet("not here")

@@ -46,7 +46,10 @@ class Output:
 
 
 class Jobs(Protocol):
-    """What the performer wants of the node."""
+    """What performers want of the node."""
+
+    def has(self, study_instance_uid: str) -> bool:
+        """Whether a study has been received and is complete."""
 
     def order(self, order: WorkOrder, workitem_uid: str) -> str:
         """Order a run, once for each work item; its id. Raises NotHereYet."""
@@ -176,29 +179,35 @@ class Performer(threading.Thread):
     def _end(self, item: Workitem, job: NodeJob, state: StepState, reason: str) -> None:
         with self._store.changing(item.uid) as changed:
             changed.data_set.UnifiedProcedureStepPerformedProcedureSequence = [
-                self._performed(changed, job)
+                performed_procedure(changed, job, self._jobs.outputs(job), self._station)
             ]
             if reason:
                 changed.progress().ReasonForCancellation = reason[:1024]
             changed.change_state(state, changed.transaction_uid)
         self._notifier.state_changed(changed)
 
-    def _performed(self, item: Workitem, job: NodeJob) -> Dataset:
-        """Unified Procedure Step Performed Procedure Sequence (0074,1216)."""
-        performed = Dataset()
-        performed.PerformedStationNameCodeSequence = [
-            _code(self._station[:16], f"node {self._station}"[:64])
-        ]
-        performed.PerformedProcedureStepStartDateTime = _date_time(job.started or job.created)
-        performed.PerformedProcedureStepEndDateTime = _date_time(job.finished or time.time())
-        scheduled = item.data_set.get("ScheduledWorkitemCodeSequence")
-        performed.PerformedWorkitemCodeSequence = scheduled or [
-            _code("all", "every pipeline that fits")
-        ]
-        performed.OutputInformationSequence = _references(
-            job.study_instance_uid, self._jobs.outputs(job)
-        )
-        return performed
+
+def performed_procedure(
+    item: Workitem, job: NodeJob, outputs: list[Output], station: str
+) -> Dataset:
+    """An item of Unified Procedure Step Performed Procedure Sequence (0074,1216).
+
+    Args:
+        item: that was performed.
+        job: that performed it.
+        outputs: of the job.
+        station: name of this node.
+    """
+    performed = Dataset()
+    performed.PerformedStationNameCodeSequence = [_code(station[:16], f"node {station}"[:64])]
+    performed.PerformedProcedureStepStartDateTime = _date_time(job.started or job.created)
+    performed.PerformedProcedureStepEndDateTime = _date_time(job.finished or time.time())
+    scheduled = item.data_set.get("ScheduledWorkitemCodeSequence")
+    performed.PerformedWorkitemCodeSequence = scheduled or [
+        _code("all", "every pipeline that fits")
+    ]
+    performed.OutputInformationSequence = _references(job.study_instance_uid, outputs)
+    return performed
 
 
 def _code(value: str, meaning: str) -> Dataset:

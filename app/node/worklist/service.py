@@ -16,6 +16,7 @@ from app.node.tables import COLLECTIONS
 from app.node.worklist.notifier import Notifier
 from app.node.worklist.order import WorkOrder
 from app.node.worklist.performer import NotHereYet, Output, Performer
+from app.node.worklist.puller import Puller
 from app.node.worklist.settings import WorklistSettings
 from app.node.worklist.workitem_store import WorkitemStore
 from app.node.worklist.worklist import Worklist
@@ -24,7 +25,7 @@ from operators.vocabulary.refusal import hashed_uid
 
 
 class NodeJobs:
-    """The jobs of the node, as the performer of work items wants them.
+    """The jobs of the node, as performers of work items want them.
 
     Args:
         commands: order and cancel.
@@ -37,20 +38,24 @@ class NodeJobs:
         self._ledger = ledger
         self._results = results
 
+    def has(self, study_instance_uid: str) -> bool:
+        """Whether a study has been received and is complete."""
+        states = self._ledger.rows(
+            select(COLLECTIONS.c.state).where(
+                COLLECTIONS.c.study_instance_uid == study_instance_uid,
+                COLLECTIONS.c.state != CollectionState.REMOVED,
+            ),
+            lambda row: CollectionState(row.state),
+        )
+        return bool(states) and CollectionState.OPEN not in states
+
     def order(self, order: WorkOrder, workitem_uid: str) -> str:
         """Order a run, once for each work item; its id.
 
         Raises:
             NotHereYet: the study has not been received, or is not complete yet.
         """
-        states = self._ledger.rows(
-            select(COLLECTIONS.c.state).where(
-                COLLECTIONS.c.study_instance_uid == order.study_instance_uid,
-                COLLECTIONS.c.state != CollectionState.REMOVED,
-            ),
-            lambda row: CollectionState(row.state),
-        )
-        if not states or CollectionState.OPEN in states:
+        if not self.has(order.study_instance_uid):
             raise NotHereYet("the study is not complete")
         try:
             return self._commands.order(
@@ -88,7 +93,7 @@ class NodeJobs:
 
 
 class WorklistService:
-    """Store, notifier, performer and server of the worklist.
+    """Store, notifier, performers and server of the worklist.
 
     Args:
         settings: of the worklist.
@@ -109,6 +114,8 @@ class WorklistService:
         store = WorkitemStore(folder)
         self._notifier = Notifier(settings)
         self._performer = Performer(settings, store, self._notifier, jobs, targets, name)
+        pulled = WorkitemStore(folder / "pulled")
+        self._puller = Puller(settings, pulled, jobs, targets, name)
         self.worklist = Worklist(
             settings,
             store,
@@ -126,10 +133,12 @@ class WorklistService:
         """
         self._notifier.start()
         self._performer.start()
+        self._puller.start()
         self.worklist.start()
 
     def stop(self) -> None:
         """Take no more requests; work items stay as they are."""
         self.worklist.stop()
+        self._puller.stop()
         self._performer.stop()
         self._notifier.stop()

@@ -68,6 +68,7 @@ class Workitem:
         data_set: its attributes, without the Transaction UID.
         transaction_uid: lock of whoever performs it; empty while it is scheduled.
         job: of the node that performs it; empty where none does.
+        manager: name of the workflow manager in whose list it stands; empty for that of the node.
         subscribers: AE titles that follow it.
         changed: seconds since 1970, UTC.
     """
@@ -76,6 +77,7 @@ class Workitem:
     data_set: Dataset
     transaction_uid: str = ""
     job: str = ""
+    manager: str = ""
     subscribers: list[str] = field(default_factory=list)
     changed: float = 0.0
 

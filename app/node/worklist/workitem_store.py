@@ -75,13 +75,18 @@ class WorkitemStore:
         with self._lock:
             return list(self._items.values())
 
+    def remove(self, uid: str) -> None:
+        """Forget a work item."""
+        with self._lock:
+            self._path(self.get(uid)).unlink(missing_ok=True)
+            del self._items[uid]
+
     def forget(self, before: float) -> None:
         """Remove those that ended before a time (seconds since 1970, UTC)."""
         with self._lock:
             for item in self.all():
                 if item.state in ENDED and item.changed < before:
-                    self._path(item).unlink(missing_ok=True)
-                    del self._items[item.uid]
+                    self.remove(item.uid)
 
     def subscribe_to_all(self, ae_title: str) -> None:
         """Let a title follow every work item, present and future."""
