@@ -214,6 +214,22 @@ def test_a_step_that_the_manager_ends_itself_cancels_the_job(manager: Service, n
     assert node.states == [StepState.CANCELED]
 
 
+def test_a_step_that_can_no_longer_be_performed_is_given_back(
+    manager: Service, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = scheduled(manager)
+    with monkeypatch.context() as killed:
+        killed.setattr(Puller, "_order", lambda *_: None)
+        node.look()
+    assert manager.store.get(uid).state is StepState.IN_PROGRESS
+    data_set = node.store.get(uid).data_set
+    data_set.ScheduledWorkitemCodeSequence = [code_item("GONE", "SITE")]
+    node.look()
+    found = manager.store.get(uid)
+    assert found.state is StepState.CANCELED
+    assert "not known here" in found.progress().ReasonForCancellation
+
+
 def test_no_uid_is_logged(manager: Service, node: Node, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "app.node")
     uid = scheduled(manager)

@@ -27,7 +27,7 @@ from app.node.worklist.manager import (
     ManagerUnavailableError,
     managers_list,
 )
-from app.node.worklist.order import WorkOrder, order_in
+from app.node.worklist.order import order_in
 from app.node.worklist.performer import Jobs, NotHereYet, performed_procedure
 from app.node.worklist.settings import WorklistSettings
 from app.node.worklist.workitem import ENDED, StepState, UpsProblem, UpsStatus, Workitem
@@ -128,7 +128,7 @@ class Puller(threading.Thread):
         elif self._is_taken_away(remote, item):
             return
         elif job is None:
-            self._order(item)
+            self._order(remote, item)
         else:
             self._tell(remote, item, job)
 
@@ -143,18 +143,26 @@ class Puller(threading.Thread):
         with self._store.changing(item.uid) as changed:
             changed.data_set.ProcedureStepState = str(StepState.IN_PROGRESS)
         _LOG.info("claimed work item %s of %s", hashed_uid(item.uid), item.manager)
-        self._order(changed)
+        self._order(remote, changed)
 
-    def _order(self, item: Workitem) -> None:
+    def _order(self, remote: ManagersList, item: Workitem) -> None:
         try:
-            job = self._jobs.order(self._order_of(item), item.uid)
+            order = order_in(item.data_set, self._settings, self._targets)
+            job = self._jobs.order(order, item.uid)
         except NotHereYet:
+            return
+        except UpsProblem as problem:  # the settings changed since it was claimed
+            self._give_up(remote, item, problem.comment)
             return
         with self._store.changing(item.uid) as changed:
             changed.job = job
 
-    def _order_of(self, item: Workitem) -> WorkOrder:
-        return order_in(item.data_set, self._settings, self._targets)
+    def _give_up(self, remote: ManagersList, item: Workitem, reason: str) -> None:
+        with self._store.changing(item.uid) as changed:
+            changed.progress().ReasonForCancellation = reason
+            remote.update(item.uid, _progress_of(changed), item.transaction_uid)
+            remote.change_state(item.uid, StepState.CANCELED, item.transaction_uid)
+        self._ended(item, StepState.CANCELED)
 
     def _is_taken_away(self, remote: ManagersList, item: Workitem) -> bool:
         """Whether the manager has ended the work item itself; its job is cancelled then."""
