@@ -178,8 +178,7 @@ class LinearAdaptation:
             ordinary = self._tensor.ordinary(self._to_device(self._signals[part]))
             predicted = design @ self._channels(ordinary.parameters)
             weight = torch.exp(2 * predicted.clamp(max=LARGEST_LOG_SIGNAL))
-            if ordinary.present is not None:
-                weight *= ordinary.present
+            weight[ordinary.left_out] = 0
             self._weight[part] = weight.T.float().cpu()
             parameters, _ = self._tensor.parameters(ordinary)
             self.plain[part] = self._channels(parameters).T.cpu()

@@ -152,8 +152,7 @@ class KurtosisLeastSquares:
         parameters, log_signal = ordinary.parameters.T, ordinary.log_signal.T
         predicted = parameters @ self._design.T
         weights = torch.exp(2 * (predicted - predicted.amax(dim=1, keepdim=True)))
-        if ordinary.present is not None:
-            weights *= ordinary.present.T
+        weights[ordinary.left_out[::-1]] = 0
         normal = self._normal(weights)
         right = (weights * (log_signal - predicted)) @ self._design
         factor, failed = torch.linalg.cholesky_ex(normal)

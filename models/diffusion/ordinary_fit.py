@@ -13,13 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.diffusion.normal_equations import factorise, lower_triangle, solve
+from models.diffusion.normal_equations import factorise, solve
 
 # Signal of which a logarithm is taken where a voxel has no positive one (DIPY's
 # MIN_POSITIVE_SIGNAL).
 _MINIMUM_SIGNAL = 1e-4
-# By how much the condition of the normal equations may grow where signals are left out.
-_LARGEST_WORSENING = 100.0
+# Of what the whole table says of an unknown; with less the fit is called undetermined.
+_LEAST_SHARE = 0.01
 
 
 class OrdinaryFit(NamedTuple):
@@ -28,20 +28,18 @@ class OrdinaryFit(NamedTuple):
     Attributes:
         parameters: (size, voxels), float64.
         log_signal: (volumes, voxels) what was fitted.
-        present: (volumes, voxels) 0 for signals that were left out, else 1; None where none was.
+        left_out: indices (volumes, voxels) of the signals that were left out, two flat tensors.
         raised: (voxels,) number of signals that were fitted as a larger one.
     """
 
     parameters: Tensor
     log_signal: Tensor
-    present: Tensor | None
+    left_out: tuple[Tensor, Tensor]
     raised: Tensor
 
-    def left_out(self) -> Tensor:
+    def left_out_signals(self) -> Tensor:
         """(voxels,) number of signals that were left out."""
-        if self.present is None:
-            return torch.zeros_like(self.raised)
-        return (self.present == 0).sum(dim=0)
+        return torch.bincount(self.left_out[1], minlength=len(self.raised))
 
 
 def ordinary_fit(
@@ -62,50 +60,43 @@ def ordinary_fit(
             are left out; where what remains does not determine the unknowns they are fitted as the
             voxel's smallest positive signal instead.
     """
+    none = torch.zeros(0, dtype=torch.int64, device=measured.device)
     if minimum_signal is not None:
         raised = (measured < minimum_signal).sum(dim=0)
         log_signal = measured.clamp(min=minimum_signal).log_()
-        return OrdinaryFit(pseudo_inverse @ log_signal, log_signal, None, raised)
-    absent = measured <= 0
+        return OrdinaryFit(pseudo_inverse @ log_signal, log_signal, (none, none), raised)
     raised = torch.zeros(measured.shape[1], dtype=torch.int64, device=measured.device)
-    if not absent.any():
+    voxels = (measured.amin(dim=0) <= 0).nonzero()[:, 0]
+    if not len(voxels):
         log_signal = measured.log()
-        return OrdinaryFit(pseudo_inverse @ log_signal, log_signal, None, raised)
-    voxels = absent.any(dim=0).nonzero()[:, 0]
+        return OrdinaryFit(pseudo_inverse @ log_signal, log_signal, (none, none), raised)
     some = measured[:, voxels]
-    smallest = torch.where(some > 0, some, torch.inf).amin(dim=0)
+    there = some > 0
+    smallest = torch.where(there, some, torch.inf).amin(dim=0)
     smallest = torch.where(smallest.isfinite(), smallest, _MINIMUM_SIGNAL)
     log_signal = measured.clone()
-    log_signal[:, voxels] = torch.where(some > 0, some, smallest)
+    log_signal[:, voxels] = torch.where(there, some, smallest)
     log_signal.log_()
     parameters = pseudo_inverse @ log_signal
-    present = torch.ones_like(measured)
-    present[:, voxels] = (some > 0).to(measured.dtype)
-    normal = pairs @ present[:, voxels]
-    size = design.shape[1]
-    whole = _condition(pairs.sum(dim=1, keepdim=True), size)
-    enough = _condition(normal, size) < _LARGEST_WORSENING * whole
+    use = there.to(measured.dtype)
+    factor = factorise(pairs @ use, design.shape[1])
+    enough = _determined(factor, pairs)
     kept = voxels[enough]
-    right = design.T @ (present[:, kept] * log_signal[:, kept])
-    parameters[:, kept] = solve(factorise(normal[:, enough], size), right)
-    rest = voxels[~enough]
-    raised[rest] = absent[:, rest].sum(dim=0)
-    present[:, rest] = 1
-    return OrdinaryFit(parameters, log_signal, present, raised)
+    right = design.T @ (use * log_signal[:, voxels])[:, enough]
+    parameters[:, kept] = solve(factor[:, :, enough], right)
+    raised[voxels] = torch.where(enough, 0, (~there).sum(dim=0))
+    volumes, which = (~there[:, enough]).nonzero(as_tuple=True)
+    return OrdinaryFit(parameters, log_signal, (volumes, kept[which]), raised)
 
 
-def _condition(normal: Tensor, size: int) -> Tensor:
-    """(voxels,) ratio of largest to smallest eigenvalue of normal matrices; infinite if singular.
+def _determined(factor: Tensor, pairs: Tensor) -> Tensor:
+    """(voxels,) whether what is left of a table determines the unknowns, and not by a hair.
 
     Args:
-        normal: (pairs, voxels) lower triangles, see ``normal_equations.lower_triangle``.
-        size: unknowns.
+        factor: (size, size, voxels) Cholesky factors of the normal equations of what is left.
+        pairs: ``normal_equations.products`` of the whole design.
     """
-    matrix = normal.new_zeros((normal.shape[1], size, size))
-    for pair, (row, column) in zip(normal, lower_triangle(size), strict=True):
-        matrix[:, row, column] = pair
-        matrix[:, column, row] = pair
-    values = torch.linalg.eigvalsh(matrix)
-    # Rounding leaves the smallest eigenvalue of a singular matrix near zero, on either side.
-    rounding = size * torch.finfo(values.dtype).eps * values[:, -1]
-    return torch.where(values[:, 0] > rounding, values[:, -1] / values[:, 0], torch.inf)
+    whole = factorise(pairs.sum(dim=1, keepdim=True), len(factor)).diagonal()
+    # Squared pivots are what is known of an unknown given those after it. They are rounding, or
+    # not a number, where a matrix is singular.
+    return (factor.diagonal() ** 2 > _LEAST_SHARE * whole**2).all(dim=1)

@@ -119,7 +119,7 @@ class TensorLeastSquares:
             (7, voxels) Dxx, Dyy, Dzz, Dxy, Dxz, Dyz in µm²/ms and ln S0, float64; (voxels,) true
             where the weighted equations were singular and the ordinary fit stands instead.
         """
-        parameters, log_signal, present, _ = ordinary
+        parameters, log_signal, left_out, _ = ordinary
         unweighted = torch.zeros(parameters.shape[1], dtype=torch.bool, device=parameters.device)
         if self.method == "weighted":
             design = self._design.to(parameters.device)
@@ -127,10 +127,9 @@ class TensorLeastSquares:
             # are small, so an ill-conditioned voxel loses digits of little weight only.
             predicted = design @ parameters
             weights = torch.exp(2 * (predicted - predicted.amax(dim=0)))
-            if present is not None:
-                weights *= present
+            weights[left_out] = 0
             normal = self._products.to(parameters.device) @ weights
-            right = design.T @ weights.mul_(log_signal - predicted)
+            right = design.T @ weights.mul_(predicted.neg_().add_(log_signal))
             correction = solve(factorise(normal, PARAMETERS), right)
             unweighted = ~correction.isfinite().all(dim=0)
             parameters = parameters + torch.where(unweighted, 0.0, correction)
@@ -155,7 +154,7 @@ class TensorLeastSquares:
             principal=principal.T,
             residuals=measured.sub_(predicted.exp_()).T,
             raised_signals=ordinary.raised,
-            left_out_signals=ordinary.left_out(),
+            left_out_signals=ordinary.left_out_signals(),
             raised_eigenvalues=(values < self.minimum_eigenvalue).sum(dim=0),
             unweighted=unweighted,
         )
