@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.node.node_process import free_port
 
@@ -45,8 +46,14 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, tool: Callable[[str], str]) -> Iterator[Orthanc]:
-    """Start Orthanc with its DICOMweb plug-in."""
+def orthanc(folder: Path, tool: Callable[[str], str], **settings: Any) -> Iterator[Orthanc]:
+    """Start Orthanc with its DICOMweb plug-in.
+
+    Args:
+        folder: for what it writes; made where it is missing.
+        tool: finds a program.
+        settings: of Orthanc, laid over what every test needs.
+    """
     program = tool("Orthanc")
     # Where the plug-in is absent, asking for it as a tool says so in the usual way.
     plugins = sorted(_PLUGINS.glob("*DicomWeb*.so")) or [Path(tool("libOrthancDicomWeb.so"))]
@@ -64,6 +71,7 @@ def orthanc(folder: Path, tool: Callable[[str], str]) -> Iterator[Orthanc]:
         "DicomAlwaysAllowMove": True,
         "DicomAlwaysAllowGet": True,
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        **settings,
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "orthanc.json").write_text(json.dumps(configuration))

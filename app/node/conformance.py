@@ -25,8 +25,7 @@ from app.node.receive.negotiation import (
     is_storage,
 )
 from app.node.receive.settings import ReceiveSettings
-from app.node.worklist.manager import UPS_PULL
-from app.node.worklist.notifier import UPS_EVENT
+from app.node.worklist.sop_classes import UPS_EVENT, UPS_PULL
 from app.node.worklist.workitem import UpsStatus
 from app.node.worklist.worklist import CLASSES
 
@@ -78,7 +77,12 @@ def _services() -> str:
         ("every storage class below, private and unknown ones", "", "SCP and SCU", "storage"),
         (UID(STORAGE_COMMITMENT).name, STORAGE_COMMITMENT, "SCP and SCU", "storage"),
         *(
-            (UID(one).name, one, "SCP and SCU" if one == UPS_PULL else "SCP", "worklist")
+            (
+                UID(one).name,
+                one,
+                "SCP and SCU" if one == UPS_PULL else "SCP",
+                "worklist",
+            )
             for one in CLASSES
         ),
         (UID(UPS_EVENT).name, UPS_EVENT, "SCP, on associations of its own", "worklist"),

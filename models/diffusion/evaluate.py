@@ -146,23 +146,31 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
             angles = [errors(found, reference, white)[3] for found in fits.values()]
             print(f"{number} | all volumes left | V1 angle: {angles[0]:.2f} -> {angles[1]:.2f}")
         if number < np.count_nonzero(series.b_values == b):
-            before = left_out_error(series, chosen, problem.plain)
-            after = left_out_error(series, chosen, adapted.channels)
+            before = left_out_error(series, chosen, problem.plain, problem.reference)
+            after = left_out_error(series, chosen, adapted.channels, problem.reference)
             print(f"{number} | RMSE on the shell's other volumes: {before:.2f} -> {after:.2f}")
 
 
-def left_out_error(series: Series, chosen: np.ndarray, channels: Tensor) -> float:
+def left_out_error(series: Series, chosen: np.ndarray, channels: Tensor, reference: float) -> float:
     """RMSE of the signal that maps predict for volumes of the shell that they were not fitted to.
 
-    No reference is needed, and the noise of what is predicted favours no fit.
+    No other fit is needed, and the noise of what is predicted favours none.
+
+    Args:
+        series: what was measured.
+        chosen: indices of the volumes that the maps were fitted to, of one shell.
+        channels: (voxels, 7) of the fit.
+        reference: signal by which ln S0 is relative, in the unit of the signals.
+
+    Returns:
+        in the unit of the signals.
     """
     b = series.b_values[chosen].max()
     left = np.setdiff1d(np.flatnonzero(series.b_values == b), chosen)
     design = log_design(series.b_values[left], series.directions[left])
     predicted = torch.exp((channels @ torch.as_tensor(design).T).clamp(max=LARGEST_LOG_SIGNAL))
-    predicted = predicted * adaptation(series, chosen).reference
     measured = series.signals[series.brain][:, left]
-    return float(np.sqrt(np.mean((predicted.numpy() - measured) ** 2)))
+    return float(np.sqrt(np.mean((reference * predicted.numpy() - measured) ** 2)))
 
 
 def as_dipy(series: Series, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -58,7 +58,7 @@ def ordinary_fit(
         pairs: ``normal_equations.products`` of the design.
         minimum_signal: smaller signals are fitted as this one. None: signals that are not positive
             are left out; where what remains does not determine the unknowns they are fitted as the
-            voxel's smallest positive signal instead.
+            voxel's smallest positive signal instead, or as 1e-4 where there is none.
     """
     none = torch.zeros(0, dtype=torch.int64, device=measured.device)
     if minimum_signal is not None:

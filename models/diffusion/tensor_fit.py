@@ -40,7 +40,7 @@ class TensorFit:
         tensor: (voxels, 6) Dxx, Dyy, Dzz, Dxy, Dxz, Dyz in mm²/s, LPS, as fitted.
         eigenvalues: (voxels, 3) descending, mm²/s, raised to the minimum where below it.
         principal: (voxels, 3) unit eigenvector of the first eigenvalue, LPS; sign arbitrary.
-        residuals: (voxels, volumes) measured minus predicted signal.
+        residuals: (voxels, volumes) measured minus predicted signal, of what was left out too.
         raised_signals: (voxels,) number of signals that were fitted as a larger one.
         left_out_signals: (voxels,) number of signals that are not positive and were left out.
         raised_eigenvalues: (voxels,) number of eigenvalues below the minimum.

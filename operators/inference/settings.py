@@ -84,7 +84,8 @@ class DiffusionSettings(BaseModel):
         fit: fit of the data alone: "weighted" least squares (weights from an ordinary fit, as
             DIPY), or "ordinary" least squares (as the fit of Siemens scanners). The prior weighs
             the data as the weighted fit does, whatever is chosen here.
-        minimum_signal: signals below it are fitted as it, since zero has no logarithm. None
+        minimum_signal: of the data's own tensor fit alone; neither the prior nor kurtosis looks
+            at it. Signals below it are fitted as it, since zero has no logarithm. None
             leaves signals that are not positive out of the weighted fit, and takes the smallest
             signal above zero in the series for the ordinary fit, as Siemens scanners do.
         outlier_volumes: what becomes of volumes whose residuals stand out in a third of the

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,65 +33,33 @@ from app.node.receive.settings import ReceiveSettings, TlsSettings
 from app.node.spool import Spool
 from tests.node.certificates import made
 from tests.node.node_process import free_port
-from tests.node.receiving import ANYONE, SECONDS, mr_image, running, wait_until, written
+from tests.node.receiving import ANYONE, mr_image, running, wait_until, written
+from tests.orthanc import Orthanc, orthanc
 
 Tool = Callable[[str], str]
 DELIVERED, COMMITTED = OutcomeState.DELIVERED, OutcomeState.COMMITTED
 TRANSIENT, PERMANENT = OutcomeState.TRANSIENT, OutcomeState.PERMANENT
-PLUGINS = Path("/usr/share/orthanc/plugins")
 
 
 @dataclass(frozen=True)
 class Archive:
     """A running Orthanc, which reports storage commitment to ``report_port``."""
 
-    http: str
-    port: int
+    orthanc: Orthanc
     report_port: int
 
     def instances(self) -> list[str]:
-        with urllib.request.urlopen(f"{self.http}/instances?expand", timeout=SECONDS) as answer:
-            found = json.loads(answer.read())
+        found = json.loads(self.orthanc.get("/instances?expand"))
         return [item["MainDicomTags"]["SOPInstanceUID"] for item in found]
 
 
 @pytest.fixture(scope="module")
 def archive(tool: Tool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    orthanc = tool("Orthanc")
-    plugins = sorted(PLUGINS.glob("*DicomWeb*.so")) or [Path(tool("libOrthancDicomWeb.so"))]
+    report_port = free_port()
+    modalities = {"node": ["QUANTMAP", "127.0.0.1", report_port]}
     folder = tmp_path_factory.mktemp("orthanc")
-    archive = Archive(f"http://127.0.0.1:{free_port()}", free_port(), free_port())
-    configuration = {
-        "StorageDirectory": str(folder / "storage"),
-        "IndexDirectory": str(folder / "storage"),
-        "Plugins": [str(plugin) for plugin in plugins],
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        "HttpPort": int(archive.http.rpartition(":")[2]),
-        "DicomPort": archive.port,
-        "DicomModalities": {"node": ["QUANTMAP", "127.0.0.1", archive.report_port]},
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }
-    (folder / "orthanc.json").write_text(json.dumps(configuration))
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(
-            [orthanc, str(folder / "orthanc.json")], stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            wait_until(lambda: process.poll() is not None or answers(archive))
-            assert process.poll() is None, (folder / "log.txt").read_text()[-2000:]
-            yield archive
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def answers(archive: Archive) -> bool:
-    try:
-        archive.instances()
-    except OSError:
-        return False
-    return True
+    with orthanc(folder, tool, DicomModalities=modalities) as running_one:
+        yield Archive(running_one, report_port)
 
 
 @pytest.fixture
@@ -121,9 +88,9 @@ def states(target: TargetSettings, paths: list[Path], **more: Any) -> list[Outco
 def test_orthanc_has_what_was_delivered_and_has_it_once(
     service: str, archive: Archive, paths: list[Path], images: list[Dataset]
 ) -> None:
-    target = c_store(archive.port, ae_title="ORTHANC")
+    target = c_store(archive.orthanc.dicom_port, ae_title="ORTHANC")
     if service == "stow-rs":
-        target = StowTarget(url=f"{archive.http}/dicom-web")
+        target = StowTarget(url=f"{archive.orthanc.http}/dicom-web")
     for _ in range(2):
         assert states(target, paths) == [DELIVERED] * 3
     found = archive.instances()
@@ -137,7 +104,7 @@ def test_orthanc_commits_itself(archive: Archive, paths: list[Path], tmp_path: P
     receiver = Receiver(settings, Spool(tmp_path / "spool"), lambda _: None, None, commitments.take)
     receiver.start()
     try:
-        target = c_store(archive.port, ae_title="ORTHANC", commitment=True)
+        target = c_store(archive.orthanc.dicom_port, ae_title="ORTHANC", commitment=True)
         assert states(target, paths, commitments=commitments) == [COMMITTED] * 3
     finally:
         receiver.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pydicom.uid import generate_uid
 from app.node.records import JobState
 from app.node.worklist import puller as pulling
 from app.node.worklist.manager import ManagersList, ManagerUnavailableError
+from app.node.worklist.order import WorkOrder
 from app.node.worklist.puller import Puller
 from app.node.worklist.settings import ManagerSettings, WorklistSettings
 from app.node.worklist.workitem import StepState
@@ -141,21 +143,28 @@ def test_only_one_of_two_nodes_gets_a_step(manager: Service, node: Node, tmp_pat
     assert not other.states
 
 
-def test_a_claim_whose_answer_was_lost_is_still_its_own(
-    manager: Service, node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uid = scheduled(manager)
+@contextmanager
+def answers_lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The manager does what it is asked for, and the line goes down before its answer."""
     change_state = ManagersList.change_state
 
     def without_answer(self: ManagersList, *arguments: object) -> None:
         change_state(self, *arguments)  # type: ignore[arg-type]
         raise ManagerUnavailableError("the line went down")
 
-    monkeypatch.setattr(ManagersList, "change_state", without_answer)
-    node.look()
+    with monkeypatch.context() as changed:
+        changed.setattr(ManagersList, "change_state", without_answer)
+        yield
+
+
+def test_a_claim_whose_answer_was_lost_is_still_its_own(
+    manager: Service, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = scheduled(manager)
+    with answers_lost(monkeypatch):
+        node.look()
     assert manager.store.get(uid).state is StepState.IN_PROGRESS
     assert node.states == [StepState.SCHEDULED]
-    monkeypatch.undo()
     node.start()
     node.look()
     assert node.states == [StepState.IN_PROGRESS]
@@ -171,16 +180,9 @@ def test_an_end_whose_answer_was_lost_is_no_fault(
     uid = scheduled(manager)
     node.look()
     node.set_jobs(JobState.DONE)
-    change_state = ManagersList.change_state
-
-    def without_answer(self: ManagersList, *arguments: object) -> None:
-        change_state(self, *arguments)  # type: ignore[arg-type]
-        raise ManagerUnavailableError("the line went down")
-
-    monkeypatch.setattr(ManagersList, "change_state", without_answer)
-    node.look()
+    with answers_lost(monkeypatch):
+        node.look()
     assert node.states == [StepState.IN_PROGRESS]
-    monkeypatch.undo()
     node.look()
     assert node.states == [StepState.COMPLETED]
     assert manager.store.get(uid).state is StepState.COMPLETED
@@ -228,6 +230,38 @@ def test_a_step_that_can_no_longer_be_performed_is_given_back(
     found = manager.store.get(uid)
     assert found.state is StepState.CANCELED
     assert "not known here" in found.progress().ReasonForCancellation
+
+
+def test_one_step_that_goes_wrong_holds_up_no_other(
+    manager: Service, node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = scheduled(manager), scheduled(manager)
+    order = node.jobs.order
+    with monkeypatch.context() as broken:
+
+        def only_second(wanted: WorkOrder, uid: str) -> str:
+            if uid == first:
+                raise OSError("no room")
+            return order(wanted, uid)
+
+        broken.setattr(node.jobs, "order", only_second)
+        node.look()
+    assert list(node.jobs.orders) == [f"job of {second}"]
+    assert "worklist ris" in caplog.text
+    node.look()
+    assert len(node.jobs.orders) == 2
+
+
+def test_a_manager_that_is_no_longer_named_is_missed(
+    manager: Service, node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduled(manager)
+    node.look()
+    node.settings = WorklistSettings()
+    node.start()
+    node.puller._stopping.set()
+    node.puller.run()
+    assert "names no more" in caplog.text
 
 
 def test_no_uid_is_logged(manager: Service, node: Node, caplog: pytest.LogCaptureFixture) -> None:

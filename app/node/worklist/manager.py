@@ -13,11 +13,10 @@ from pynetdicom.association import Association
 from pynetdicom.status import code_to_category
 
 from app.node.answers import keep_answers
-from app.node.worklist.notifier import UPS_PUSH
 from app.node.worklist.settings import ManagerSettings
+from app.node.worklist.sop_classes import UPS_PULL, UPS_PUSH
 from app.node.worklist.workitem import StepState
 
-UPS_PULL = UID("1.2.840.10008.5.1.4.34.6.3")
 _CHANGE_STATE = 1
 _STATE = Tag("ProcedureStepState")
 # What an order is read from, and whether it may be begun.
@@ -77,55 +76,47 @@ class ManagersList:
             setattr(keys, keyword, [])
         keys.ProcedureStepState = str(StepState.SCHEDULED)
         found = []
-        try:
+        with _answer_expected():
             for status, data_set in self._association.send_c_find(keys, UPS_PULL):
-                if not _is_pending(status):
-                    _check(status)
-                elif data_set is not None:
+                _check(status, "Success", "Pending")
+                if data_set is not None:
                     found.append(data_set)
-        except (RuntimeError, ValueError) as error:
-            raise ManagerUnavailableError(str(error)) from None
         return found
 
     def state(self, uid: str) -> StepState:
         """State of a work item."""
-        try:
+        with _answer_expected():
             status, data_set = self._association.send_n_get(
                 [_STATE], UPS_PUSH, UID(uid), meta_uid=UPS_PULL
             )
-        except (RuntimeError, ValueError) as error:
-            raise ManagerUnavailableError(str(error)) from None
-        _check(status)
-        try:
-            return StepState(str(data_set.ProcedureStepState))  # type: ignore[union-attr]
-        except (AttributeError, ValueError):
-            raise ManagerUnavailableError("the answer holds no state") from None
+            _check(status)
+            return StepState(str((data_set or Dataset()).get("ProcedureStepState", "")))
 
     def change_state(self, uid: str, wanted: StepState, transaction_uid: str) -> None:
         """Claim, complete or cancel a work item."""
         information = Dataset()
         information.ProcedureStepState = str(wanted)
         information.TransactionUID = transaction_uid
-        try:
+        with _answer_expected():
             status, _ = self._association.send_n_action(
-                information, _CHANGE_STATE, UPS_PUSH, UID(uid), meta_uid=UPS_PULL
+                information,
+                _CHANGE_STATE,
+                UPS_PUSH,
+                UID(uid),
+                meta_uid=UPS_PULL,
             )
-        except (RuntimeError, ValueError) as error:
-            raise ManagerUnavailableError(str(error)) from None
-        _check(status)
+            _check(status)
 
     def update(self, uid: str, changes: Dataset, transaction_uid: str) -> None:
         """Set attributes of a work item that was claimed."""
         information = Dataset()
         information.update(changes)
         information.TransactionUID = transaction_uid
-        try:
+        with _answer_expected():
             status, _ = self._association.send_n_set(
                 information, UPS_PUSH, UID(uid), meta_uid=UPS_PULL
             )
-        except (RuntimeError, ValueError) as error:
-            raise ManagerUnavailableError(str(error)) from None
-        _check(status)
+            _check(status)
 
 
 @contextmanager
@@ -154,17 +145,21 @@ def managers_list(manager: ManagerSettings) -> Iterator[ManagersList]:
             association.release()
 
 
-def _is_pending(status: Dataset) -> bool:
-    return "Status" in status and code_to_category(status.Status) == "Pending"
+@contextmanager
+def _answer_expected() -> Iterator[None]:
+    """What pynetdicom raises where an association has gone, or an answer makes no sense."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise ManagerUnavailableError(str(error)) from None
 
 
-def _check(status: Dataset) -> None:
+def _check(status: Dataset, *welcome: str) -> None:
+    """Raise for no answer and for failures; by default success and warnings are welcome.
+
+    Warnings say that it was so already, or that some attributes were taken only in part.
+    """
     if "Status" not in status:
         raise ManagerUnavailableError("no answer")
-    # Warnings: it was so already, or some attributes were taken only in part.
-    if status.Status != 0 and not _is_warning(int(status.Status)):
+    if code_to_category(int(status.Status)) not in (welcome or ("Success", "Warning")):
         raise ManagerRefusedError(int(status.Status))
-
-
-def _is_warning(status: int) -> bool:
-    return status == 1 or status >> 12 == 0xB

@@ -14,11 +14,10 @@ from pynetdicom.presentation import build_role
 
 from app.node.answers import keep_answers
 from app.node.worklist.settings import WorklistSettings
+from app.node.worklist.sop_classes import UPS_EVENT, UPS_PUSH
 from app.node.worklist.workitem import Workitem
 
 _LOG = logging.getLogger(__name__)
-UPS_PUSH = UID("1.2.840.10008.5.1.4.34.6.1")
-UPS_EVENT = UID("1.2.840.10008.5.1.4.34.6.4")
 STATE_REPORT, CANCEL_REQUESTED, PROGRESS_REPORT = 1, 2, 3
 _SECONDS = 10
 _MOST_WAITING = 10_000

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -75,6 +75,14 @@ class Puller(threading.Thread):
 
     def run(self) -> None:
         """Look at every list as often as its settings say, until the end."""
+        for item in self._store.all():
+            if item.manager not in self._settings.managers and item.state not in ENDED:
+                _LOG.error(
+                    "work item %s was claimed from %s, which node.worklist.managers names no more: "
+                    "nobody is told what becomes of it",
+                    hashed_uid(item.uid),
+                    item.manager,
+                )
         while not self._stopping.wait(_SECONDS_BETWEEN_LOOKS):
             now = time.monotonic()
             for name in [one for one, due in self._next_look.items() if due <= now]:
@@ -88,16 +96,26 @@ class Puller(threading.Thread):
             with managers_list(self._settings.managers[name]) as remote:
                 for item in self._store.all():
                     if item.manager == name and item.state not in ENDED:
-                        self._attend(remote, item)
+                        self._guarded(name, self._attend, remote, item)
                 for data_set in remote.scheduled():
-                    self._consider(remote, name, data_set)
+                    self._guarded(name, self._consider, remote, name, data_set)
         except ManagerUnavailableError as error:
             _LOG.warning("the worklist %s is not available: %s", name, error)
         except ManagerRefusedError as error:
-            _LOG.error("the worklist %s refused: %s", name, error)
-        except Exception as error:  # noqa: BLE001 - the other lists must be looked at
-            _LOG.error("worklist %s: %s", name, describe_fault(error), exc_info=error)
+            _LOG.error("the worklist %s refuses to be searched: %s", name, error)
         self._store.forget(time.time() - self._settings.kept_days * _SECONDS_PER_DAY)
+
+    @staticmethod
+    def _guarded(name: str, work: Callable[..., None], *arguments: object) -> None:
+        """Do what concerns one work item; only where the manager is away the others must wait."""
+        try:
+            work(*arguments)
+        except ManagerUnavailableError:
+            raise
+        except ManagerRefusedError as error:
+            _LOG.error("the worklist %s refused: %s", name, error)
+        except Exception as error:  # noqa: BLE001 - the other work items must be attended to
+            _LOG.error("worklist %s: %s", name, describe_fault(error), exc_info=error)
 
     def _consider(self, remote: ManagersList, name: str, data_set: Dataset) -> None:
         """Claim a work item that is for this node and can be begun."""
@@ -138,6 +156,12 @@ class Puller(threading.Thread):
         except ManagerRefusedError as error:
             # The answer to a claim that was sent before: it is claimed, with this Transaction UID.
             if not (is_repeated and error.status == UpsStatus.ALREADY_IN_PROGRESS):
+                _LOG.info(
+                    "work item %s of %s is not for us: %s",
+                    hashed_uid(item.uid),
+                    item.manager,
+                    error,
+                )
                 self._store.remove(item.uid)
                 return
         with self._store.changing(item.uid) as changed:

@@ -19,6 +19,7 @@ from app.node.encoded_header import UnreadableObject, checked_uid
 from app.node.worklist.matching import matches, told
 from app.node.worklist.notifier import Notifier
 from app.node.worklist.settings import WorklistSettings
+from app.node.worklist.sop_classes import UPS_PULL, UPS_PUSH, UPS_QUERY, UPS_WATCH
 from app.node.worklist.workitem import (
     StepState,
     UpsProblem,
@@ -30,7 +31,7 @@ from app.node.worklist.workitem_store import WorkitemStore
 
 _LOG = logging.getLogger(__name__)
 _VERIFICATION = UID("1.2.840.10008.1.1")
-CLASSES = [UID(f"1.2.840.10008.5.1.4.34.6.{number}") for number in (1, 2, 3, 5)]
+CLASSES = (UPS_PUSH, UPS_WATCH, UPS_PULL, UPS_QUERY)
 _GLOBAL_SUBSCRIPTION = "1.2.840.10008.5.1.4.34.5"
 _CHANGE_STATE, _REQUEST_CANCEL, _SUBSCRIBE, _UNSUBSCRIBE, _SUSPEND_GLOBAL = 1, 2, 3, 4, 5
 _PENDING, _CANCELLED = 0xFF00, 0xFE00
