@@ -25,8 +25,15 @@ _SPREAD = (0.05, 0.12, 0.12)
 """SD of ln PD, ln T1 and ln T2 of a tissue from one subject to the next, in training."""
 
 
+SATURATION_RECOVERY_TIME = 1000.0
+"""Recovery after saturation in ms whose mean signal tells the T1 of a mixed voxel."""
+
+ECHO_TIME = 100.0
+"""TE in ms of the spin echo whose mean signal tells the T2 of a mixed voxel."""
+
+
 def tissue_maps(labels: Labels, values: npt.NDArray[np.floating], supersampling: int) -> Maps:
-    """Maps with partial volume: the mean over the fine labels in each voxel.
+    """Maps of labels with partial volume; see ``with_partial_volume``.
 
     Args:
         labels: fine labels; each axis a multiple of ``supersampling``.
@@ -37,15 +44,31 @@ def tissue_maps(labels: Labels, values: npt.NDArray[np.floating], supersampling:
         (3, ...) PD, T1, T2, float32; zeros in air.
     """
     table = np.asarray(values, dtype=np.float32)
-    return _with_partial_volume(np.moveaxis(table[labels], -1, 0), labels, supersampling)
+    return with_partial_volume(np.moveaxis(table[labels], -1, 0), labels, supersampling)
 
 
-def _with_partial_volume(fine: Maps, labels: Labels, supersampling: int) -> Maps:
-    """Means of fine maps over voxels: PD over all of it, T1 and T2 over its tissue."""
-    tissue = (labels != AIR).astype(np.float32)
-    share = block_mean(tissue[None], supersampling)
-    maps = block_mean(fine * tissue, supersampling)
-    maps[1:] /= np.maximum(share, 1e-6)
+def with_partial_volume(fine: Maps, labels: Labels, supersampling: int) -> Maps:
+    """Maps of voxels that hold several tissues: a scan averages signals, not relaxation times.
+
+    PD is the mean. T1 and T2 are those of one tissue that gives the voxel's mean signal after
+    ``SATURATION_RECOVERY_TIME`` and at ``ECHO_TIME``, as a scan finds them that assumes a
+    single compartment (a half of fluid thus has far less than half of its T2).
+
+    Args:
+        fine: (3, ...) PD, T1 in ms, T2 in ms.
+        labels: (...) of the fine maps; air has no signal.
+        supersampling: fine samples per voxel along each axis.
+
+    Returns:
+        (3, ...) PD, T1, T2, float32; zeros in air.
+    """
+    density = fine[0] * (labels != AIR)
+    missing = density * np.exp(-SATURATION_RECOVERY_TIME / fine[1])
+    echo = density * np.exp(-ECHO_TIME / fine[2])
+    maps = block_mean(np.stack([density, missing, echo]), supersampling)
+    seen = maps[0] > 0
+    for index, time in ((1, SATURATION_RECOVERY_TIME), (2, ECHO_TIME)):
+        maps[index][seen] = -time / np.log(maps[index][seen] / maps[0][seen])
     return maps
 
 
@@ -90,7 +113,7 @@ def random_maps(labels: Labels, supersampling: int, random: np.random.Generator)
     fine *= np.exp(texture).astype(np.float32)
     for _ in range(int(random.integers(0, 5))):
         fine *= lesion(labels, random)
-    return _with_partial_volume(fine, labels, supersampling)
+    return with_partial_volume(fine, labels, supersampling)
 
 
 def lesion(labels: Labels, random: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -12,11 +12,25 @@ from models.superres.phantom import random_maps, reference_values, tissue_maps
 from models.superres.simulation import random_study, random_t1_weighted, shifted
 
 
-def test_partial_volume_is_the_mean_of_the_tissue() -> None:
+def test_a_mixed_voxel_has_the_signal_of_its_tissues() -> None:
     labels = np.array([[CSF, GREY], [GREY, GREY]], dtype=np.uint8)
     values = reference_values()
-    expected = (values[CSF] + 3 * values[GREY]) / 4
-    np.testing.assert_allclose(tissue_maps(labels, values, 2)[:, 0, 0], expected, rtol=1e-6)
+    density, t1, t2 = tissue_maps(labels, values, 2)[:, 0, 0]
+    parts = values[[CSF, GREY, GREY, GREY]].T
+    assert density == pytest.approx(parts[0].mean())
+    assert density * np.exp(-100 / t2) == pytest.approx((parts[0] * np.exp(-100 / parts[2])).mean())
+    assert density * np.exp(-1000 / t1) == pytest.approx(
+        (parts[0] * np.exp(-1000 / parts[1])).mean()
+    )
+    # A quarter of fluid is seen as little fluid: the mean of the T2 would be 475 ms.
+    assert 100 < t2 < 150
+
+
+def test_one_tissue_alone_keeps_its_values() -> None:
+    values = reference_values()
+    for tissue in (CSF, GREY, WHITE):
+        labels = np.full((2, 2), tissue, dtype=np.uint8)
+        assert tissue_maps(labels, values, 2)[:, 0, 0] == pytest.approx(values[tissue], rel=1e-4)
 
 
 def test_air_lowers_the_density_of_a_voxel_but_not_its_relaxation() -> None:
