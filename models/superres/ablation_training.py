@@ -32,8 +32,8 @@ VARIANTS = {"input and loss": (True, True), "no input": (False, True), "no loss"
 SETTINGS = TrainingSettings(
     steps=400, batch=4, size=64, phantoms=300, channels=16, blocks=2, seed=3
 )
-STEPS = 3
-"""Times that the network is applied."""
+STEPS = 5
+"""Times that the network is applied: without physics it takes some to reach the T2 of fluid."""
 
 _CHECKPOINT_EVERY = 50
 
@@ -160,7 +160,8 @@ def train_variants(
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * rate_at(progress)
             optimiser.zero_grad()
-            (guide_loss + map_loss if variant.loss else guide_loss).backward()
+            map_weight = settings.map_weight if variant.loss else 0.0
+            (settings.guide_weight * guide_loss + map_weight * map_loss).backward()
             norm = torch.nn.utils.clip_grad_norm_(variant.network.parameters(), 1.0)
             if torch.isfinite(norm):
                 optimiser.step()

@@ -41,7 +41,7 @@ def guide_synthesis(synthetic: Tensor, guides: Tensor, noise: Tensor, mask: Tens
 def low_resolution_consistency(
     maps: Tensor, measured: Tensor, truncation: KSpaceTruncation, mask: Tensor, noise: Tensor
 ) -> Tensor:
-    """Mismatch of the truncated prediction and the measured maps, relative to their level.
+    """Mismatch of truncated prediction and measured maps over their level, summed over maps.
 
     Args:
         maps: (images, 3, *shape) predicted PD, T1 in ms, T2 in ms.
@@ -58,4 +58,4 @@ def low_resolution_consistency(
     wide = (*noise.shape, *[1] * (maps.ndim - 2))
     sd = 0.5 * noise.view(wide) + 0.01 * level
     difference = (truncation(maps) - measured) / sd * inside
-    return ((1 + difference.square()).sqrt() - 1).sum() / (3 * inside.sum().clamp_min(1))
+    return ((1 + difference.square()).sqrt() - 1).sum() / inside.sum().clamp_min(1)

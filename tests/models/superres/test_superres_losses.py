@@ -55,3 +55,22 @@ def test_guides_are_summed_as_in_the_objective() -> None:
             guide_synthesis(synthetic, guides * present[..., None, None], noise * present, mask)
         )
     assert float(both) == pytest.approx(float(sum(single)), rel=1e-5)
+
+
+def test_maps_are_summed_as_in_the_objective() -> None:
+    phantom = procedural_phantom((48, 48), 8)
+    study = measured_study(phantom, (3.0, 3.0), noise=0.0)
+
+    def loss(maps: torch.Tensor) -> float:
+        return float(
+            low_resolution_consistency(
+                maps, study.maps, study.truncation, study.mask, study.map_noise
+            )
+        )
+
+    single = []
+    for index in range(3):
+        factors = torch.ones(1, 3, 1, 1)
+        factors[0, index] = 1.1
+        single.append(loss(phantom.maps * factors))
+    assert loss(phantom.maps * 1.1) == pytest.approx(sum(single), rel=1e-4)
