@@ -19,8 +19,8 @@ def test_a_mixed_voxel_has_the_signal_of_its_tissues() -> None:
     parts = values[[CSF, GREY, GREY, GREY]].T
     assert density == pytest.approx(parts[0].mean())
     assert density * np.exp(-100 / t2) == pytest.approx((parts[0] * np.exp(-100 / parts[2])).mean())
-    assert density * np.exp(-1000 / t1) == pytest.approx(
-        (parts[0] * np.exp(-1000 / parts[1])).mean()
+    assert density * np.exp(-2500 / t1) == pytest.approx(
+        (parts[0] * np.exp(-2500 / parts[1])).mean()
     )
     # A quarter of fluid is seen as little fluid: the mean of the T2 would be 475 ms.
     assert 100 < t2 < 150
