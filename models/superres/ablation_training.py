@@ -30,7 +30,14 @@ VARIANTS = {"input and loss": (True, True), "no input": (False, True), "no loss"
 """Whether the low-resolution maps are an input and whether a loss compares with them."""
 
 SETTINGS = TrainingSettings(
-    steps=400, batch=4, size=64, phantoms=300, channels=16, blocks=2, seed=3
+    steps=400,
+    batch=4,
+    size=64,
+    phantoms=300,
+    channels=16,
+    blocks=2,
+    learning_rate=4e-3,
+    seed=3,
 )
 STEPS = 5
 """Times that the network is applied: without physics it takes some to reach the T2 of fluid."""
