@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.superres.anatomy import AIR, BRAIN, TISSUES, Labels, random_field
+from models.superres.partial_volume import averaging_signals, maps_of_averages
 
 Maps = npt.NDArray[np.float32]
 
@@ -25,14 +26,6 @@ _SPREAD = (0.05, 0.12, 0.12)
 """SD of ln PD, ln T1 and ln T2 of a tissue from one subject to the next, in training."""
 
 
-SATURATION_RECOVERY_TIME = 2500.0
-"""Recovery after saturation in ms whose mean signal tells the T1 of a mixed voxel: as the fit of
-one T1 to a recovery of tissue and fluid that is sampled to 5 s finds it, within some per cent."""
-
-ECHO_TIME = 100.0
-"""TE in ms of the spin echo whose mean signal tells the T2 of a mixed voxel."""
-
-
 def tissue_maps(labels: Labels, values: npt.NDArray[np.floating], supersampling: int) -> Maps:
     """Maps of labels with partial volume; see ``with_partial_volume``.
 
@@ -49,11 +42,7 @@ def tissue_maps(labels: Labels, values: npt.NDArray[np.floating], supersampling:
 
 
 def with_partial_volume(fine: Maps, labels: Labels, supersampling: int) -> Maps:
-    """Maps of voxels that hold several tissues: a scan averages signals, not relaxation times.
-
-    PD is the mean. T1 and T2 are those of one tissue that gives the voxel's mean signal after
-    ``SATURATION_RECOVERY_TIME`` and at ``ECHO_TIME``, as a scan finds them that assumes a
-    single compartment (a half of fluid thus has far less than half of its T2).
+    """Maps of voxels that hold several tissues, from fine maps; see ``partial_volume``.
 
     Args:
         fine: (3, ...) PD, T1 in ms, T2 in ms.
@@ -63,14 +52,8 @@ def with_partial_volume(fine: Maps, labels: Labels, supersampling: int) -> Maps:
     Returns:
         (3, ...) PD, T1, T2, float32; zeros in air.
     """
-    density = fine[0] * (labels != AIR)
-    missing = density * np.exp(-SATURATION_RECOVERY_TIME / fine[1])
-    echo = density * np.exp(-ECHO_TIME / fine[2])
-    maps = block_mean(np.stack([density, missing, echo]), supersampling)
-    seen = maps[0] > 0
-    for index, time in ((1, SATURATION_RECOVERY_TIME), (2, ECHO_TIME)):
-        maps[index][seen] = -time / np.log(maps[index][seen] / maps[0][seen])
-    return maps
+    signals = averaging_signals(fine) * (labels != AIR)
+    return maps_of_averages(block_mean(signals, supersampling))
 
 
 def block_mean(fine: npt.NDArray[np.float32], supersampling: int) -> Maps:

@@ -1,12 +1,13 @@
 """White matter, grey matter and cerebrospinal fluid in each voxel, from PD, T1 and T2 maps.
 
-A voxel's maps are taken as the mean of the maps of the tissues in it, weighted by how much of it
-each fills: the partial volume model of the super-resolution itself (``models.superres.phantom``,
-``degradation``). The fractions are the point of the tissue simplex nearest to the voxel (least
-squares with fractions of zero or more that add up to one; Shattuck et al. 2001, doi
-10.1006/nimg.2000.0730, for one image). Tissue values start from the literature and follow the
-subject's pure voxels within the reference ranges. A real voxel averages signals, not maps, so that
-the fluid in a mixed voxel is overestimated somewhat. Lesions count as the tissue that they
+The signals of the tissues in a voxel add up, each with its share of the voxel's protons
+(``models.superres.partial_volume``); their maps do not: at three quarters of fluid T2 is still a
+quarter of its own. T1 and T2 tell the shares of protons, as the point of the tissue simplex nearest
+to the voxel's signals (least squares with shares of zero or more that add up to one; Shattuck et
+al. 2001, doi 10.1006/nimg.2000.0730, for one image); the tissues' PD turns them into volumes. The
+voxel's own PD is not asked: air beside the fluid of the rim lowers it. Tissue values start from
+the literature and follow the subject's pure voxels within the reference ranges. Lesions count as
+the tissue that they
 resemble.
 """
 
@@ -21,6 +22,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from scipy import ndimage
 
+from models.superres.partial_volume import averaging_signals
 from operators.inference.brain_mask import brain_mask
 from operators.vocabulary.quantity import PRIVATE_SCHEME
 from operators.vocabulary.result import Segment
@@ -76,8 +78,6 @@ TISSUES = (
         {"proton_density": (0.9, 1.1), "t1": (3000, 5000), "t2": (500, 2500)},
     ),
 )
-#: One unit of each map in the distance between voxel and tissue: about equal contrast.
-_SCALE = np.array([1.0, 1000.0, 500.0])
 _PURE = 0.9
 _FEWEST_PURE = 100
 _ROUNDS = 3
@@ -136,7 +136,11 @@ def _followed(voxels: np.ndarray, fractions: np.ndarray, centres: np.ndarray) ->
 
 def _nearest_mixture(voxels: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Fractions (tissues, voxels) of the nearest point of the simplex that tissues span."""
-    points, corners = voxels / _SCALE[:, None], centres / _SCALE[:, None]
+    # Signals of one unit of protons: as certain in fluid as in tissue, which T1 and T2 are not.
+    points, corners = (
+        averaging_signals(np.stack([np.ones_like(maps[0]), *maps[1:]]))[1:]
+        for maps in (voxels, centres)
+    )
     tissues = corners.shape[1]
     best = np.zeros((tissues, points.shape[1]), np.float32)
     least = np.full(points.shape[1], np.inf)
@@ -155,7 +159,8 @@ def _nearest_mixture(voxels: np.ndarray, centres: np.ndarray) -> np.ndarray:
             best[:, nearer] = 0
             best[np.ix_(list(chosen), nearer)] = mixture[:, nearer]
             least[nearer] = distance[nearer]
-    return best
+    volumes = best / centres[0][:, None]
+    return volumes / volumes.sum(0)
 
 
 @dataclass(frozen=True)

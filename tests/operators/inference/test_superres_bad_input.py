@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,9 @@ def test_a_guide_that_moved(
     write_guide(tmp_path, study, "t2w", affine=moved)
     found = outcome(tmp_path)
     assert rules(found) == ["guide-moved"]
-    assert "7." in found.refusals[0].reason
+    distance = re.search(r"lies ([\d.]+) mm", found.refusals[0].reason)
+    assert distance
+    assert float(distance[1]) == pytest.approx(np.hypot(5, 6), abs=0.3)
 
 
 def test_guides_that_are_hardly_finer(

@@ -6,6 +6,7 @@ import highdicom as hd
 import numpy as np
 import pytest
 
+from models.superres.partial_volume import averaging_signals, maps_of_averages
 from operators.inference.tissue_fractions import TISSUES, brain_tissues, tissue_fractions
 
 SHAPE = (4, 30, 30)
@@ -16,7 +17,9 @@ GRID = hd.VolumeGeometry(
 
 
 def maps_of(shares: np.ndarray) -> np.ndarray:
-    return np.einsum("tp,tzyx->pzyx", TYPICAL, shares)
+    """Maps of mixed voxels: their tissues' signals add up."""
+    signals = averaging_signals(TYPICAL.T)
+    return maps_of_averages(np.einsum("pt,tzyx->pzyx", signals, shares))
 
 
 @pytest.fixture
