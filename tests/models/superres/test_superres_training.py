@@ -49,7 +49,7 @@ def test_a_run_repeats_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.fixture(scope="module")
 def losses_before_and_after() -> tuple[torch.Tensor, torch.Tensor]:
     """Guide synthesis and consistency, summed over studies that the training has not seen."""
-    settings = replace(SETTINGS, steps=40, one_guide=0.0)
+    settings = replace(SETTINGS, steps=100, one_guide=0.0)
     phantoms = phantom_slices(settings, None, _ignore)
     losses = []
     for steps in (1, settings.steps):
@@ -65,11 +65,8 @@ def test_training_lowers_the_objective_on_studies_that_it_has_not_seen(
 ) -> None:
     before, after = losses_before_and_after
     assert float(after.sum()) < 0.95 * float(before.sum())
-    # The physics before the network explains the measured maps already.
-    assert bool((after < 1.03 * before).all())
 
 
-@pytest.mark.xfail(strict=True, reason="with the loss summed over guides consistency rises by 1 %")
 def test_training_lowers_both_losses(
     losses_before_and_after: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
