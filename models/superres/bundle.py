@@ -23,11 +23,12 @@ FOLDER = Path(__file__).parent / "networks" / "superres"
 """Where the bundle ships: ``model.onnx``, ``metadata.json`` and ``golden.npz``."""
 
 OPSET = 18
-BUNDLE_VERSION = "1.2.0"
+BUNDLE_VERSION = "1.3.0"
 CHANGELOG = {
     "1.0.0": "first release",
     "1.1.0": "trained further, until the learning rate had fallen",
     "1.2.0": "trained further, with the loss summed over guides",
+    "1.3.0": "trained with consistency summed over maps, on voxels that average signals",
 }
 TOLERANCE = {"cpu": 1e-5, "cuda": 2e-3}
 """Largest difference from the golden output, as a share of each map's range.

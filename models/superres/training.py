@@ -48,7 +48,7 @@ class TrainingSettings:
         seed: of phantoms, studies and weights.
     """
 
-    steps: int = 1200
+    steps: int = 5000
     batch: int = 6
     size: int = 96
     phantoms: int = 600
