@@ -36,7 +36,7 @@ SETTINGS = TrainingSettings(
     phantoms=300,
     channels=16,
     blocks=2,
-    learning_rate=4e-3,
+    learning_rate=1.5e-3,
     seed=3,
 )
 STEPS = 5
