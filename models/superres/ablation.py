@@ -2,8 +2,10 @@
 
 ``python -m models.superres.ablation`` trains a network for each combination: guided by T1w (M_1),
 by T2w (M_2) or by both (M_12), with and without the low-resolution maps as input, with and without
-the loss that compares with them (``ablation_training.py``). It leaves checkpoints, from which it
-continues when started again, loss curves and a picture under ``--output``.
+the loss that compares with them (``ablation_training.py``). These networks work alone; the last row
+of each guide set is the shipped network with the physics around it, which serves all three. It
+leaves checkpoints, from which it continues when started again, loss curves and a picture under
+``--output``.
 """
 
 from __future__ import annotations
@@ -31,8 +33,10 @@ from models.superres.ablation_training import (
     network_alone,
     train_variants,
 )
+from models.superres.bundle import open_session, session_step
 from models.superres.held_out import Phantom, figures, measured_study, varied_phantoms
 from models.superres.pictures import draw_ablation, draw_ablation_losses
+from models.superres.reconstruction import super_resolve
 from models.superres.study import Study, scale_guides
 from models.superres.train import DATA, progress_bar
 from models.superres.training import TrainingSettings, phantom_slices
@@ -70,6 +74,12 @@ def _maps(variant: Variant, cases: list[Case]) -> list[Tensor]:
         network_alone(variant.network, scale_guides(study), variant.measured_maps)
         for _, study in cases
     ]
+
+
+def _shipped_maps(cases: list[Case], threads: int) -> list[Tensor]:
+    """Maps of the shipped network with the physics around it."""
+    step = session_step(open_session(threads=threads))
+    return [super_resolve(study, step).maps for _, study in cases]
 
 
 def _row(values: dict[str, float]) -> list[str]:
@@ -146,6 +156,8 @@ def main(arguments: list[str] | None = None) -> None:
             table.add_row(model, name, *_row(mean_figures(results, cases)))
             logs[f"{model}, {name}"] = trained[model][name].log
             first[f"{model}, {name}"] = results[0]
+        shipped = _shipped_maps(cases, options.threads)
+        table.add_row(model, "shipped, with physics", *_row(mean_figures(shipped, cases)))
     draw_ablation_losses(logs, options.output / "losses.png")
     draw_ablation(first, options.output / "maps.png")
     Console(width=220).print(table)
