@@ -28,7 +28,7 @@ CHANGELOG = {
     "1.0.0": "first release",
     "1.1.0": "trained further, until the learning rate had fallen",
     "1.2.0": "trained further, with the loss summed over guides",
-    "1.3.0": "trained with consistency summed over maps, on voxels that average signals",
+    "1.3.0": "trained anew in one run: consistency summed over maps, voxels average signals",
 }
 TOLERANCE = {"cpu": 1e-5, "cuda": 2e-3}
 """Largest difference from the golden output, as a share of each map's range.
