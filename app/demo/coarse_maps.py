@@ -16,6 +16,7 @@ import torch
 from app.demo.brain_phantom import BrainPhantom, brain_phantom
 from app.demo.mr_series import write_mr_series
 from models.superres.degradation import KSpaceTruncation, low_resolution_shape
+from models.superres.partial_volume import averaging_signals, maps_of_averages
 from models.superres.signal import SpinEcho, SpoiledGradientEcho, WeightedSequence
 from operators.vocabulary.quantity import QUANTITIES
 
@@ -64,9 +65,18 @@ _GUIDES: dict[str, tuple[WeightedSequence, dict[str, Any]]] = {
 
 
 def true_maps(phantom: BrainPhantom) -> np.ndarray:
-    """(3, slices, rows, columns) PD relative to water, T1 and T2 in ms; zero in air."""
-    density = np.sum([phantom.proton_density(name) for name in phantom.shares], axis=0)
-    return np.stack([density, phantom.map("t1"), phantom.map("t2")]).astype(np.float32)
+    """(3, slices, rows, columns) PD relative to water, T1 and T2 in ms; zero in air.
+
+    The tissues of a voxel add their signals, as in a scan.
+    """
+    signals = sum(
+        phantom.shares[name]
+        * averaging_signals(
+            np.stack([phantom.values(name, one) for one in ("proton_density", "t1", "t2")])
+        )
+        for name in phantom.shares
+    )
+    return maps_of_averages(np.asarray(signals, dtype=np.float32))
 
 
 def write_coarse_study(folder: Path) -> int:

@@ -5,10 +5,8 @@ The signals of the tissues in a voxel add up, each with its share of the voxel's
 quarter of its own. T1 and T2 tell the shares of protons, as the point of the tissue simplex nearest
 to the voxel's signals (least squares with shares of zero or more that add up to one; Shattuck et
 al. 2001, doi 10.1006/nimg.2000.0730, for one image); the tissues' PD turns them into volumes. The
-voxel's own PD is not asked: air beside the fluid of the rim lowers it. Tissue values start from
-the literature and follow the subject's pure voxels within the reference ranges. Lesions count as
-the tissue that they
-resemble.
+voxel's own PD is not asked: air beside the fluid of the rim lowers it. Tissue values are the
+subject's own within the reference ranges. Lesions count as the tissue that they resemble.
 """
 
 from __future__ import annotations
@@ -80,7 +78,9 @@ TISSUES = (
 )
 _PURE = 0.9
 _FEWEST_PURE = 100
-_ROUNDS = 3
+_ROUNDS = 10
+#: Difference of ln T1 and of ln T2 up to which a voxel may be of a tissue.
+_NEAR = 0.2
 _NO_FAT_T1 = 450.0
 _ECHO_TIME, _LONGEST_T2 = 60.0, 120.0
 _QUANTITIES = ("proton_density", "t1", "t2")
@@ -113,25 +113,28 @@ def tissue_fractions(maps: np.ndarray, brain: np.ndarray) -> np.ndarray:
         (3, slices, rows, columns), float32; they add up to one in the brain and are zero outside.
     """
     voxels = maps[:, brain].astype(np.float32)
-    centres = np.array([tissue.typical for tissue in TISSUES]).T
-    fractions = _nearest_mixture(voxels, centres)
-    for _ in range(_ROUNDS):
-        centres = _followed(voxels, fractions, centres)
-        fractions = _nearest_mixture(voxels, centres)
+    fractions = _nearest_mixture(voxels, _subject_values(voxels))
     result = np.zeros((len(TISSUES), *brain.shape), np.float32)
     result[:, brain] = fractions
     return result
 
 
-def _followed(voxels: np.ndarray, fractions: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Tissue values (3, tissues) as in the subject's pure voxels, within the usual ranges."""
-    moved = centres.copy()
+def _subject_values(voxels: np.ndarray) -> np.ndarray:
+    """Tissue values (3, tissues) of the subject, within the usual ranges.
+
+    From typical values the median of the voxels near by moves to where the tissue's own voxels
+    crowd (mean shift; Comaniciu and Meer 2002, doi 10.1109/34.1000236); mixed ones are spread out.
+    """
+    centres = np.array([tissue.typical for tissue in TISSUES]).T
     for number, tissue in enumerate(TISSUES):
-        pure = fractions[number] > _PURE
-        if np.count_nonzero(pure) >= _FEWEST_PURE:
-            limits = np.array([tissue.ranges[name] for name in _QUANTITIES]).T
-            moved[:, number] = np.clip(np.median(voxels[:, pure], axis=1), *limits)
-    return moved
+        limits = np.array([tissue.ranges[name] for name in _QUANTITIES]).T
+        for _ in range(_ROUNDS):
+            distance = np.abs(np.log(voxels[1:] / centres[1:, number, None]))
+            near = (distance < _NEAR).all(axis=0)
+            if np.count_nonzero(near) < _FEWEST_PURE:
+                break
+            centres[:, number] = np.clip(np.median(voxels[:, near], axis=1), *limits)
+    return centres
 
 
 def _nearest_mixture(voxels: np.ndarray, centres: np.ndarray) -> np.ndarray:

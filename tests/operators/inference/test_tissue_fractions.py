@@ -16,9 +16,9 @@ GRID = hd.VolumeGeometry(
 )
 
 
-def maps_of(shares: np.ndarray) -> np.ndarray:
+def maps_of(shares: np.ndarray, values: np.ndarray = TYPICAL) -> np.ndarray:
     """Maps of mixed voxels: their tissues' signals add up."""
-    signals = averaging_signals(TYPICAL.T)
+    signals = averaging_signals(values.T)
     return maps_of_averages(np.einsum("pt,tzyx->pzyx", signals, shares))
 
 
@@ -52,6 +52,14 @@ def test_tissue_values_follow_the_subject_within_the_usual_range(shares):
     found = tissue_fractions(maps_of(shares) * scale, np.ones(SHAPE, dtype=bool))
     np.testing.assert_allclose(found[:, :, :, 2:8], shares[:, :, :, 2:8], atol=0.02)
     np.testing.assert_allclose(found[:, :, :, 10], shares[:, :, :, 10], atol=0.1)
+
+
+def test_another_subject_s_grey_matter_is_not_taken_for_a_mixture(shares):
+    """1400 and 95 ms would be half white matter and a tenth of fluid of the typical values."""
+    values = TYPICAL.copy()
+    values[0], values[1], values[2] = (0.7, 900, 70), (0.82, 1400, 95), (1.0, 4000, 1500)
+    found = tissue_fractions(maps_of(shares, values), np.ones(SHAPE, dtype=bool))
+    np.testing.assert_allclose(found, shares, atol=0.03)
 
 
 def test_volumes_and_the_parenchymal_fraction(shares):
