@@ -37,6 +37,7 @@ from models.diffusion.series import Series
 from models.diffusion.signal import dki_signal, tensor_basis
 from models.diffusion.signal_design import log_design
 from models.diffusion.tensor_fit import TensorLeastSquares
+from models.diffusion.training_maps import load_anatomies
 
 _ROOT = Path(__file__).resolve().parents[2]
 _WHITE_MATTER_FA = 0.45
@@ -188,12 +189,13 @@ def simulated(data: Path, run: RunNetwork) -> None:
         "noise | neighbours | N | fit | FA MAE | MD MAE (1e-3) | V1 angle WM (deg) | "
         "FA within 1 SD | MD within 1 SD | noise found"
     )
+    anatomies = load_anatomies(data)
     cases = [(sigma, 0.0, number) for sigma in (0.02, 0.03, 0.05) for number in (6, 10, 30)]
     cases += [(0.03, neighbours, 6) for neighbours in (0.15, 0.3)]
     for sigma, neighbours, number in cases:
         rows = []
         for seed in range(3):
-            noisy, clean = simulated_series(data, seed, sigma, neighbours)
+            noisy, clean = simulated_series(anatomies, seed, sigma, neighbours)
             truth = scalars(adaptation(clean, np.arange(len(clean.b_values))).plain)
             problem = adaptation(noisy, best_subset(noisy, number, 1000))
             adapted = adapt(problem, run)

@@ -10,7 +10,7 @@ import torch
 from models.diffusion.phantom import microstructure_signal, random_microstructure
 from models.diffusion.random_draws import RandomDraws
 from models.diffusion.signal_design import log_design
-from models.diffusion.training_maps import Series, convert, load_anatomies, read_nifti
+from models.diffusion.training_maps import Series, convert, read_nifti
 
 # Seeds that no training uses.
 _FIRST_SEED = 1_000_000
@@ -42,23 +42,23 @@ def philips_series(data: Path) -> Series:
 
 
 def simulated_series(
-    data: Path, seed: int, sigma: float, neighbours: float = 0.0
+    anatomies: list[np.ndarray], seed: int, sigma: float, neighbours: float = 0.0
 ) -> tuple[Series, Series]:
     """A random slab with Rician noise, and the same without noise.
 
     Args:
-        data: the shared data.
+        anatomies: as ``load_anatomies`` gives them.
         seed: which slab, which noise.
         sigma: noise SD relative to the median signal without weighting; it varies by ± 30 %
             over the slab.
         neighbours: weight of the neighbours along rows and columns in the noise, as
             interpolation leaves it.
     """
-    anatomies = [torch.from_numpy(one).float() / 255 for one in load_anatomies(data)]
+    fractions = [torch.from_numpy(one).float() / 255 for one in anatomies]
     generator = np.random.default_rng(_FIRST_SEED + seed)
     draws = RandomDraws(_FIRST_SEED + seed)
     while True:
-        slabs = random_microstructure(anatomies, 1, draws)
+        slabs = random_microstructure(fractions, 1, draws)
         brain = slabs.brain[0].numpy()
         if brain[1].mean() > 0.3:
             break

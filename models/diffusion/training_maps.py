@@ -115,14 +115,19 @@ def load_anatomies(data: Path) -> list[np.ndarray]:
         return np.asarray(nibabel.nifti1.load(path).dataobj).astype(np.uint8)
 
     head = ndimage.binary_dilation(ndimage.binary_fill_holes(template("t1") > 0), iterations=1)
+    return [
+        np.stack((template("gm"), template("wm"), head.astype(np.uint8) * 255)),
+        labelled_brain(data),
+    ]
+
+
+def labelled_brain(data: Path) -> np.ndarray:
+    """The labelled brain under ``data`` alone; one of ``anatomies`` of :class:`Inputs`."""
     labels = scipy.io.loadmat(
         data / "phantom_brain_labels" / "Resources" / "BrainModel.mat", variable_names=["Anatomy"]
     )["Anatomy"]
     tissues = [np.isin(labels, kinds) for kinds in ((2, 8), (3,), (1, 2, 3, 8))]
-    return [
-        np.stack((template("gm"), template("wm"), head.astype(np.uint8) * 255)),
-        np.stack(tissues).astype(np.uint8) * 255,
-    ]
+    return np.stack(tissues).astype(np.uint8) * 255
 
 
 def make_inputs(data: Path) -> Inputs:

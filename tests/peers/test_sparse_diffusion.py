@@ -20,6 +20,7 @@ from models.diffusion.multi_shell import adapt_shells
 from models.diffusion.posterior import tensor_maps
 from models.diffusion.prior import NETWORKS, RunNetwork, onnx_network
 from models.diffusion.series import Series
+from models.diffusion.training_maps import labelled_brain
 
 SharedData = Callable[[str], Path]
 
@@ -83,8 +84,8 @@ def test_maps_are_nearer_the_truth_at_every_number_of_directions(
     shared_data: SharedData, network: RunNetwork, number: int
 ) -> None:
     """Simulated, since a fit of 30 real directions has no reference but itself."""
-    data = shared_data("phantom_brain_labels").parent
-    noisy, clean = simulated_series(data, 10, 0.03)
+    anatomy = labelled_brain(shared_data("phantom_brain_labels").parent)
+    noisy, clean = simulated_series([anatomy], 10, 0.03)
     truth = scalars(adaptation(clean, np.arange(len(clean.b_values))).plain)
     white = truth[0] > 0.45
     problem = adaptation(noisy, best_subset(noisy, number, 1000))
