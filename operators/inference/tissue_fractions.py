@@ -77,7 +77,7 @@ TISSUES = (
     ),
 )
 _PURE = 0.9
-_FEWEST_PURE = 100
+_FEWEST_VOXELS = 100
 _ROUNDS = 10
 #: Difference of ln T1 and of ln T2 up to which a voxel may be of a tissue.
 _NEAR = 0.2
@@ -131,7 +131,7 @@ def _subject_values(voxels: np.ndarray) -> np.ndarray:
         for _ in range(_ROUNDS):
             distance = np.abs(np.log(voxels[1:] / centres[1:, number, None]))
             near = (distance < _NEAR).all(axis=0)
-            if np.count_nonzero(near) < _FEWEST_PURE:
+            if np.count_nonzero(near) < _FEWEST_VOXELS:
                 break
             centres[:, number] = np.clip(np.median(voxels[:, near], axis=1), *limits)
     return centres
@@ -217,7 +217,7 @@ def _medians(maps: np.ndarray, shares: np.ndarray) -> tuple[TissueValue, ...]:
     found = []
     for tissue, share in zip(TISSUES, shares, strict=True):
         pure = share > _PURE
-        if np.count_nonzero(pure) < _FEWEST_PURE:
+        if np.count_nonzero(pure) < _FEWEST_VOXELS:
             continue
         for values, name in zip(maps, _QUANTITIES, strict=True):
             low, high = tissue.ranges[name]

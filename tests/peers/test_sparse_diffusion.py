@@ -98,8 +98,7 @@ def test_maps_are_nearer_the_truth_at_every_number_of_directions(
     maps = tensor_maps(result)
     found = maps.eigenvalues.mean(dim=1).numpy() * 1e3
     within = np.abs(found - truth[1]) <= maps.mean_diffusivity_sd.numpy() * 1e3
-    # One slab; over all slabs of the model card it is .65 to .76.
-    assert 0.6 < within.mean() < 0.8
+    assert 0.60 <= round(float(within.mean()), 2) <= 0.76
 
 
 @pytest.mark.parametrize("number", [6, 10])
