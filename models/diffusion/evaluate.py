@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.diffusion.adapt import AdaptationSettings, Adapted, LinearAdaptation, adapt
+from models.diffusion.adapt import AdaptationSettings, Adapted, adapt
 from models.diffusion.channels import mandel_to_tensor
 from models.diffusion.degradation import LARGEST_LOG_SIGNAL
-from models.diffusion.eigen import symmetric_eigen
 from models.diffusion.evaluation_series import (
     best_subset,
     human_series,
@@ -32,6 +31,15 @@ from models.diffusion.multi_shell import adapt_shells
 from models.diffusion.noddi_fit import NoddiGaussNewton
 from models.diffusion.posterior import tensor_maps
 from models.diffusion.prior import NETWORKS, RunNetwork, onnx_network
+from models.diffusion.references import (
+    WHITE_MATTER_FA,
+    adaptation,
+    as_dipy,
+    errors,
+    errors_of_truth,
+    of_kurtosis,
+    scalars,
+)
 from models.diffusion.scalars import fractional_anisotropy
 from models.diffusion.series import Series
 from models.diffusion.signal import dki_signal, tensor_basis
@@ -40,9 +48,7 @@ from models.diffusion.tensor_fit import TensorLeastSquares
 from models.diffusion.training_maps import load_anatomies
 
 _ROOT = Path(__file__).resolve().parents[2]
-_WHITE_MATTER_FA = 0.45
 _LESION_RADIUS = 4
-_SMALLEST_EIGENVALUE = 1e-3  # µm²/ms
 
 
 def main() -> None:
@@ -75,47 +81,11 @@ def main() -> None:
     weight_zero(human, run)
 
 
-def adaptation(series: Series, volumes: np.ndarray) -> LinearAdaptation:
-    """The steps of the adaptation on some volumes of a series."""
-    return LinearAdaptation(
-        series.signals[..., volumes],
-        series.brain,
-        series.b_values[volumes],
-        series.directions[volumes],
-        tuple(series.voxel.tolist()),
-    )
-
-
-def scalars(channels: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """FA, MD (µm²/ms) and V1 (voxels, 3) of DTI channels."""
-    tensor = torch.as_tensor(mandel_to_tensor(channels[:, 1:7].numpy()))
-    values, first = symmetric_eigen(tensor.T.contiguous())
-    values = values.T.clamp(min=_SMALLEST_EIGENVALUE)
-    return fractional_anisotropy(values).numpy(), values.mean(dim=1).numpy(), first.T.numpy()
-
-
-def errors(
-    found: tuple[np.ndarray, np.ndarray, np.ndarray],
-    reference: tuple[np.ndarray, np.ndarray, np.ndarray],
-    white: np.ndarray,
-) -> tuple[float, float, float, float]:
-    """FA MAE, MD MAE (1e-3 mm²/s), the latter in tissue, and median angle of V1 in WM (°)."""
-    difference = np.abs(found[1] - reference[1])
-    tissue = (reference[1] > 0.2) & (reference[1] < 1.2)
-    cosine = np.abs((found[2] * reference[2]).sum(axis=1)[white]).clip(0, 1)
-    return (
-        float(np.abs(found[0] - reference[0]).mean()),
-        float(difference.mean()),
-        float(difference[tissue].mean()),
-        float(np.degrees(np.median(np.arccos(cosine)))),
-    )
-
-
 def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) -> None:
     """Errors of the plain and the adapted fit of sparse subsets, against dense fits."""
     low = np.flatnonzero(series.b_values <= b)
     full = scalars(adaptation(series, low).plain)
-    white = full[0] > _WHITE_MATTER_FA
+    white = full[0] > WHITE_MATTER_FA
     print(
         "N | reference | fit | FA MAE | MD MAE (1e-3) | MD MAE with signal | MD MAE tissue | "
         "V1 angle WM (deg)"
@@ -130,6 +100,13 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
         references = {"all volumes": full}
         if len(rest) >= 20:
             references["the other volumes"] = scalars(adaptation(series, rest).plain)
+        left = np.setdiff1d(np.arange(len(series.b_values)), chosen)
+        shells = np.unique(series.b_values[left])
+        if shells.size > 2:
+            dense = of_kurtosis(series, left, low)
+            references["all that are left, with kurtosis"] = scalars(
+                adaptation(dense, np.arange(len(low))).plain
+            )
         references["all, as DIPY fits them"] = as_dipy(series, low)
         for name, reference in references.items():
             for fit, found in fits.items():
@@ -140,8 +117,7 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
                     f"{with_signal:.4f} | {values[2]:.4f} | {values[3]:.2f}"
                 )
         print(f"{number} | voxels without signal: {(~supported).sum()} of {len(supported)}")
-        left = np.setdiff1d(np.arange(len(series.b_values)), chosen)
-        if np.unique(series.b_values[left]).size > 1:
+        if shells.size > 1:
             # Other b give other scalars, but the same direction of fastest diffusion.
             reference = scalars(adaptation(series, left).plain)
             angles = [errors(found, reference, white)[3] for found in fits.values()]
@@ -150,6 +126,12 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
             before = left_out_error(series, chosen, problem.plain, problem.reference)
             after = left_out_error(series, chosen, adapted.channels, problem.reference)
             print(f"{number} | RMSE on the shell's other volumes: {before:.2f} -> {after:.2f}")
+        if "the other volumes" in references:
+            plain, truth = errors_of_truth(series, number, b)
+            print(
+                f"{number} | simulated, against the other volumes: plain FA {plain[0]:.4f}, MD "
+                f"{plain[1]:.4f}; the noise-free truth itself FA {truth[0]:.4f}, MD {truth[1]:.4f}"
+            )
 
 
 def left_out_error(series: Series, chosen: np.ndarray, channels: Tensor, reference: float) -> float:
@@ -174,15 +156,6 @@ def left_out_error(series: Series, chosen: np.ndarray, channels: Tensor, referen
     return float(np.sqrt(np.mean((reference * predicted.numpy() - measured) ** 2)))
 
 
-def as_dipy(series: Series, volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scalars of the weighted fit in which signals that are not positive count as 1e-4."""
-    fit = TensorLeastSquares(
-        series.b_values[volumes], series.directions[volumes], minimum_signal=1e-4
-    ).fit(torch.from_numpy(series.signals[series.brain][:, volumes]))
-    values = (fit.eigenvalues * 1e3).clamp(min=_SMALLEST_EIGENVALUE)
-    return fractional_anisotropy(values).numpy(), values.mean(dim=1).numpy(), fit.principal.numpy()
-
-
 def simulated(data: Path, run: RunNetwork) -> None:
     """Errors against the noise-free fit, and how often they fall within one SD."""
     print(
@@ -200,7 +173,7 @@ def simulated(data: Path, run: RunNetwork) -> None:
             problem = adaptation(noisy, best_subset(noisy, number, 1000))
             adapted = adapt(problem, run)
             found = float(adapted.noise.median()) / sigma
-            white = truth[0] > _WHITE_MATTER_FA
+            white = truth[0] > WHITE_MATTER_FA
             fits = [errors(scalars(x), truth, white) for x in (problem.plain, adapted.channels)]
             rows.append((*fits[0], *fits[1], *_calibration(adapted, truth), found))
         case = f"{sigma} | {neighbours} | {number}"

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.diffusion.adapt import AdaptationSettings, Adapted, LinearAdaptation, adapt
+from models.diffusion.adapt import AdaptationSettings, Adapted, adapt
 from models.diffusion.kurtosis_fit import KurtosisFit, KurtosisLeastSquares, hemisphere
+from models.diffusion.linear_adaptation import LinearAdaptation
 from models.diffusion.noddi_fit import NoddiFit, NoddiGaussNewton, shells
 from models.diffusion.prior import RunNetwork
 from models.diffusion.signal_design import log_design

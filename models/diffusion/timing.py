@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.diffusion.adapt import LinearAdaptation, adapt
+from models.diffusion.adapt import adapt
 from models.diffusion.channels import DTI
+from models.diffusion.linear_adaptation import LinearAdaptation
 from models.diffusion.posterior import tensor_maps
 from models.diffusion.prior import NETWORKS, RunNetwork, onnx_network, torch_network
 from models.diffusion.series import Series

@@ -8,7 +8,8 @@ import highdicom as hd
 import numpy as np
 import torch
 
-from models.diffusion.adapt import AdaptationSettings, Adapted, LinearAdaptation, adapt
+from models.diffusion.adapt import AdaptationSettings, Adapted, adapt
+from models.diffusion.linear_adaptation import LinearAdaptation
 from models.diffusion.posterior import SMALLEST_EIGENVALUE, TensorMaps, tensor_maps
 from models.diffusion.prior import RunNetwork
 from operators.inference.array_frame import (

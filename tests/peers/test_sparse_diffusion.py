@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.diffusion.adapt import AdaptationSettings, adapt
-from models.diffusion.evaluate import adaptation, errors, left_out_error, scalars, with_lesion
+from models.diffusion.evaluate import left_out_error, with_lesion
 from models.diffusion.evaluation_series import (
     best_subset,
     human_series,
@@ -19,6 +19,14 @@ from models.diffusion.evaluation_series import (
 from models.diffusion.multi_shell import adapt_shells
 from models.diffusion.posterior import tensor_maps
 from models.diffusion.prior import NETWORKS, RunNetwork, onnx_network
+from models.diffusion.references import (
+    WHITE_MATTER_FA,
+    adaptation,
+    errors,
+    errors_of_truth,
+    of_kurtosis,
+    scalars,
+)
 from models.diffusion.series import Series
 from models.diffusion.training_maps import labelled_brain
 
@@ -51,7 +59,7 @@ def test_few_directions_of_one_shell(
     chosen = best_subset(human, number, 1000)
     volumes = low if reference == "all" else np.setdiff1d(low, chosen)
     full = scalars(adaptation(human, low).plain)
-    white = full[0] > 0.45
+    white = full[0] > WHITE_MATTER_FA
     truth = scalars(adaptation(human, volumes).plain)
     problem = adaptation(human, chosen)
     plain = errors(scalars(problem.plain), truth, white)
@@ -59,9 +67,47 @@ def test_few_directions_of_one_shell(
     assert adapted[0] < plain[0]  # FA
     assert adapted[2] < plain[2]  # MD in tissue
     assert adapted[3] < plain[3]  # V1 in white matter
+    assert adapted[1] < plain[1]  # MD of the whole mask, 1e-3 mm²/s
     if reference == "all":
         assert adapted[0] < anisotropy_error
-        assert adapted[1] < diffusivity_error  # MD of the whole mask, 1e-3 mm²/s
+        assert adapted[1] < diffusivity_error
+    elif number == 6:
+        assert adapted[1] < diffusivity_error
+
+
+def test_the_reference_decides_how_near_to_it_any_map_can_come(human: Series) -> None:
+    """Why FA of 10 directions is held to its bound against all volumes alone.
+
+    Noise-free maps of a head like this one miss it against the volumes that are not in the subset.
+    The plain fit's score, simulated and measured, tells that the noise added suits the series.
+    """
+    low = np.flatnonzero(human.b_values <= 1000)
+    chosen = best_subset(human, 10, 1000)
+    reference = scalars(adaptation(human, np.setdiff1d(low, chosen)).plain)
+    white = reference[0] > WHITE_MATTER_FA
+    measured = errors(scalars(adaptation(human, chosen).plain), reference, white)
+    plain, truth = errors_of_truth(human, 10, 1000)
+    assert plain[0] == pytest.approx(measured[0], rel=0.05)
+    assert truth[0] > 0.032
+
+
+@pytest.mark.parametrize("number", [6, 10, 15])
+def test_both_shells_together_confirm_the_gain(
+    human: Series, network: RunNetwork, number: int
+) -> None:
+    """Against the kurtosis fit of every volume that was left out: less noise, nothing shared."""
+    low = np.flatnonzero(human.b_values <= 1000)
+    chosen = best_subset(human, number, 1000)
+    left = np.setdiff1d(np.arange(len(human.b_values)), chosen)
+    dense = of_kurtosis(human, left, low)
+    reference = scalars(adaptation(dense, np.arange(len(low))).plain)
+    white = reference[0] > WHITE_MATTER_FA
+    problem = adaptation(human, chosen)
+    plain = errors(scalars(problem.plain), reference, white)
+    adapted = errors(scalars(adapt(problem, network).channels), reference, white)
+    assert adapted[0] < 0.9 * plain[0]  # FA
+    assert adapted[1] < 0.9 * plain[1]  # MD
+    assert adapted[3] < plain[3]  # V1 in white matter
 
 
 @pytest.mark.parametrize("number", [15, 30])
@@ -71,7 +117,10 @@ def test_directions_are_no_worse_where_the_shell_is_all_but_used_up(
     """Against the fit of the volumes that are left, those of b 2000 among them."""
     chosen = best_subset(human, number, 1000)
     left = np.setdiff1d(np.arange(len(human.b_values)), chosen)
-    white = scalars(adaptation(human, np.flatnonzero(human.b_values <= 1000)).plain)[0] > 0.45
+    white = (
+        scalars(adaptation(human, np.flatnonzero(human.b_values <= 1000)).plain)[0]
+        > WHITE_MATTER_FA
+    )
     truth = scalars(adaptation(human, left).plain)
     problem = adaptation(human, chosen)
     plain = errors(scalars(problem.plain), truth, white)
@@ -87,7 +136,7 @@ def test_maps_are_nearer_the_truth_at_every_number_of_directions(
     anatomy = labelled_brain(shared_data("phantom_brain_labels").parent)
     noisy, clean = simulated_series([anatomy], 10, 0.03)
     truth = scalars(adaptation(clean, np.arange(len(clean.b_values))).plain)
-    white = truth[0] > 0.45
+    white = truth[0] > WHITE_MATTER_FA
     problem = adaptation(noisy, best_subset(noisy, number, 1000))
     result = adapt(problem, network)
     plain = errors(scalars(problem.plain), truth, white)
@@ -129,7 +178,7 @@ def test_few_directions_of_another_vendor_at_high_b(
     series = philips_series(shared_data("dwi_philips_classic").parent)
     full = scalars(adaptation(series, np.arange(len(series.b_values))).plain)
     problem = adaptation(series, best_subset(series, 6, 2000))
-    white = full[0] > 0.45
+    white = full[0] > WHITE_MATTER_FA
     plain = errors(scalars(problem.plain), full, white)
     adapted = errors(scalars(adapt(problem, network).channels), full, white)
     assert adapted[0] < 0.95 * plain[0]

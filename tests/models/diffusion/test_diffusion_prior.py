@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.diffusion.adapt import AdaptationSettings, LinearAdaptation, adapt
+from models.diffusion.adapt import AdaptationSettings, adapt
 from models.diffusion.channels import DTI, mandel_to_tensor, tensor_to_mandel
+from models.diffusion.linear_adaptation import LinearAdaptation
 from models.diffusion.multi_shell import adapt_shells
 from models.diffusion.noise import (
     at_noise_floor,
