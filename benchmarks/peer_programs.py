@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 
@@ -13,8 +12,9 @@ def peer_program(name: str) -> str | None:
 
     pynetdicom brings programs that are named as DCMTK's (storescu, storescp, findscu, …) and take
     other arguments. In an environment that comes first on the path they would be run in DCMTK's
-    place, so what is installed outside of this environment goes first.
+    place, so what is installed outside of every Python environment goes first.
     """
-    own = Path(sys.executable).parent.resolve()
-    outside = [folder for folder in os.get_exec_path() if Path(folder).resolve() != own]
+    outside = [
+        folder for folder in os.get_exec_path() if not (Path(folder).parent / "pyvenv.cfg").exists()
+    ]
     return shutil.which(name, path=os.pathsep.join(outside)) or shutil.which(name)
