@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from models.diffusion.channels import DTI
-from models.diffusion.noddi import FREE_DIFFUSIVITY
 from models.diffusion.normal_equations import factorise, inverse, lower_triangle, products, solve
 from models.diffusion.random_draws import RandomDraws
 from models.diffusion.signal_design import log_design
@@ -23,9 +22,6 @@ POPULATION_WIDTH = 3.0
 #: Weighted signals above this multiple of the reference are a fit gone astray, not a signal.
 LARGEST_LOG_SIGNAL = 5.0
 _SMALLEST_SIGNAL = 1e-5
-_FREE_WATER = 1e3 * FREE_DIFFUSIVITY  # µm²/ms
-# How many of the examples have a first, a second and a third lesion.
-_LESIONS = (0.7, 0.4, 0.2)
 _NUMBERS = (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 18, 20, 21, 24, 28, 30, 32, 36, 40)
 _TABLES = 24
 
@@ -70,9 +66,8 @@ def vary(maps: Tensor, brain: Tensor, draws: RandomDraws) -> Tensor:
 
     Contrast and shading of S0 depend on echo time and coils, so they are varied so far that the
     prior cannot take brightness for diffusivity. Lesions are ellipsoids in which diffusion is
-    slower or faster by up to a factor of 2.7, though none faster than free water, with and without
-    a change of anisotropy and of brightness. Losses of signal (susceptibility, the rim of the
-    head) leave noise alone.
+    slower or faster by up to a factor of 2.7, with and without a change of anisotropy and of
+    brightness. Losses of signal (susceptibility, the rim of the head) leave noise alone.
     """
     batch = len(maps)
     grid = grid_of(maps)
@@ -85,16 +80,14 @@ def vary(maps: Tensor, brain: Tensor, draws: RandomDraws) -> Tensor:
     shading = shade(grid, 0.35, draws, batch)
     maps[:, 0] = maps[:, 0] * each(draws.uniform(0.3, 1.3, batch)) + shading
     maps[:, 0] += each(0.2 * draws.normal(batch))
-    for share in _LESIONS:
+    for share in (0.5, 0.25, 0.1):
         mask = ellipsoids(grid, draws, batch) * each(draws.chance(share, batch))
         factor = draws.log_uniform(0.37, 2.7, batch)
         isotropy = draws.uniform(0, 1, batch) * draws.chance(0.5, batch)
         brightness = 0.3 * draws.normal(batch) * draws.chance(0.5, batch)
-        mean = maps[:, 1:4].mean(dim=1)
-        fastest = (_FREE_WATER / mean.clamp(min=1e-3)).clamp(min=1)
-        scale = torch.minimum(1 + mask * (each(factor) - 1), fastest)
+        scale = 1 + mask * (each(factor) - 1)
         even = mask * each(isotropy)
-        mean = mean * scale * even
+        mean = maps[:, 1:4].mean(dim=1) * scale * even
         maps[:, 1:] *= ((1 - even) * scale)[:, None]
         maps[:, 1:4] += mean[:, None]
         maps[:, 0] += mask * each(brightness)

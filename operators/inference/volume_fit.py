@@ -150,13 +150,20 @@ def _fit_slice(
         _keep(fit, found, place)
         sample = torch.from_numpy(chosen[chunk])
         # Volumes first: medians are then taken over contiguous voxels.
-        sampled.append(torch.stack((measured[sample].T.double(), found.residuals[sample].T)))
+        pair = measured[sample].T.float(), found.residuals[sample].T.float()
+        sampled.append(torch.stack(pair))
     signal, residual = torch.cat(sampled, dim=2).numpy()
     if signal.shape[1]:
-        fit.deviation[position] = np.median(np.abs(residual), axis=1)
+        fit.deviation[position] = _median(np.abs(residual))
         with np.errstate(divide="ignore", invalid="ignore"):
-            predicted = np.median(signal - residual, axis=1)
-            fit.bias[position] = np.median(residual, axis=1) / predicted
+            fit.bias[position] = _median(residual) / _median(signal - residual)
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Along the last axis, by sorting, which NumPy does several times faster than selecting."""
+    ordered = np.sort(values, axis=-1)
+    count = values.shape[-1]
+    return (ordered[..., (count - 1) // 2].astype(np.float64) + ordered[..., count // 2]) / 2
 
 
 def _keep(fit: VolumeFit, found: TensorFit, place: Place) -> None:
