@@ -37,7 +37,7 @@ from models.diffusion.references import (
     as_dipy,
     errors,
     errors_of_truth,
-    of_kurtosis,
+    predicted_by_kurtosis,
     scalars,
 )
 from models.diffusion.scalars import fractional_anisotropy
@@ -101,9 +101,10 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
         if len(rest) >= 20:
             references["the other volumes"] = scalars(adaptation(series, rest).plain)
         left = np.setdiff1d(np.arange(len(series.b_values)), chosen)
-        shells = np.unique(series.b_values[left])
-        if shells.size > 2:
-            dense = of_kurtosis(series, left, low)
+        # Kurtosis needs two shells besides b = 0.
+        with_kurtosis = np.unique(series.b_values[left]).size > 2
+        if with_kurtosis:
+            dense = predicted_by_kurtosis(series, left, low)
             references["all that are left, with kurtosis"] = scalars(
                 adaptation(dense, np.arange(len(low))).plain
             )
@@ -117,7 +118,7 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
                     f"{with_signal:.4f} | {values[2]:.4f} | {values[3]:.2f}"
                 )
         print(f"{number} | voxels without signal: {(~supported).sum()} of {len(supported)}")
-        if shells.size > 1:
+        if series.b_values[left].max() > b:
             # Other b give other scalars, but the same direction of fastest diffusion.
             reference = scalars(adaptation(series, left).plain)
             angles = [errors(found, reference, white)[3] for found in fits.values()]
@@ -126,7 +127,7 @@ def sparse(series: Series, b: float, numbers: tuple[int, ...], run: RunNetwork) 
             before = left_out_error(series, chosen, problem.plain, problem.reference)
             after = left_out_error(series, chosen, adapted.channels, problem.reference)
             print(f"{number} | RMSE on the shell's other volumes: {before:.2f} -> {after:.2f}")
-        if "the other volumes" in references:
+        if with_kurtosis:
             plain, truth = errors_of_truth(series, number, b)
             print(
                 f"{number} | simulated, against the other volumes: plain FA {plain[0]:.4f}, MD "

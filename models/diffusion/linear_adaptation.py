@@ -163,7 +163,8 @@ class LinearAdaptation:
 
         The logarithm of a weak signal is skewed: it takes free water for slower than it is, and
         its weight comes from the same noisy signals. Here the residuals are signals and their
-        weights come from the maps. Signals that are not positive stay left out.
+        weights come from the maps. What the plain fit left out stays left out; a signal that it
+        raised for want of others needs no logarithm here and counts as it was measured.
 
         Args:
             maps: (voxels, channels) to start from, such as those of ``data_step``.

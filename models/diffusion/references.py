@@ -75,7 +75,7 @@ def as_dipy(series: Series, volumes: np.ndarray) -> Scalars:
     return fractional_anisotropy(values).numpy(), values.mean(dim=1).numpy(), fit.principal.numpy()
 
 
-def of_kurtosis(series: Series, volumes: np.ndarray, table: np.ndarray) -> Series:
+def predicted_by_kurtosis(series: Series, volumes: np.ndarray, table: np.ndarray) -> Series:
     """Noise-free volumes that the kurtosis fit of some volumes predicts.
 
     Kurtosis is what tells shells apart: it lets volumes of a second shell say what a tensor would
@@ -117,7 +117,7 @@ def errors_of_truth(
     """
     low = np.flatnonzero(series.b_values <= b)
     chosen = best_subset(series, number, b)
-    clean = of_kurtosis(series, np.arange(len(series.b_values)), low)
+    clean = predicted_by_kurtosis(series, np.arange(len(series.b_values)), low)
     truth = scalars(adaptation(clean, np.arange(len(low))).plain)
     shell = adaptation(series, best_subset(series, int(np.count_nonzero(series.b_values == b)), b))
     level = np.zeros(series.brain.shape)

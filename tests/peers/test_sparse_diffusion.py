@@ -24,7 +24,7 @@ from models.diffusion.references import (
     adaptation,
     errors,
     errors_of_truth,
-    of_kurtosis,
+    predicted_by_kurtosis,
     scalars,
 )
 from models.diffusion.series import Series
@@ -99,7 +99,7 @@ def test_both_shells_together_confirm_the_gain(
     low = np.flatnonzero(human.b_values <= 1000)
     chosen = best_subset(human, number, 1000)
     left = np.setdiff1d(np.arange(len(human.b_values)), chosen)
-    dense = of_kurtosis(human, left, low)
+    dense = predicted_by_kurtosis(human, left, low)
     reference = scalars(adaptation(dense, np.arange(len(low))).plain)
     white = reference[0] > WHITE_MATTER_FA
     problem = adaptation(human, chosen)
