@@ -165,7 +165,7 @@ def simulated(data: Path, run: RunNetwork) -> None:
     )
     anatomies = load_anatomies(data)
     cases = [(sigma, 0.0, number) for sigma in (0.02, 0.03, 0.05) for number in (6, 10, 30)]
-    cases += [(0.03, neighbours, 6) for neighbours in (0.15, 0.3)]
+    cases += [(0.03, neighbours, number) for neighbours in (0.15, 0.3) for number in (6, 10, 30)]
     for sigma, neighbours, number in cases:
         rows = []
         for seed in range(3):

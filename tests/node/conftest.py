@@ -14,5 +14,5 @@ def postgres(tool: Callable[[str], str]) -> Iterator[int]:
     """Port of a PostgreSQL cluster on loopback."""
     if not (PROGRAMS / "initdb").exists():
         tool("initdb")
-    with cluster() as port:
-        yield port
+    with cluster() as found:
+        yield found.port

@@ -17,40 +17,64 @@ PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 _USER = "postgres"
 
 
-@contextlib.contextmanager
-def cluster(addresses: str = "127.0.0.1", trusted: str = "127.0.0.0/8") -> Iterator[int]:
-    """Start a cluster; gives its port.
+class Cluster:
+    """A PostgreSQL cluster that runs, or is away for a while.
 
     Args:
+        folder: of its own, for the user that it runs as.
         addresses: that it listens on, separated by commas.
         trusted: network from which the user ``quantmap`` needs no password.
     """
-    # PostgreSQL refuses to run as root, and another user cannot enter pytest's folders.
-    folder = Path(tempfile.mkdtemp(prefix="quantmap-postgres-"))
-    become: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(folder, _USER, _USER)
-        become = ["setpriv", "--reuid", _USER, "--regid", _USER, "--clear-groups"]
-    port = free_port()
-    data = folder / "data"
 
-    def run(*command: object) -> None:
-        done = subprocess.run(
-            [*become, *map(str, command)], capture_output=True, text=True, cwd="/", check=False
-        )
+    def __init__(self, folder: Path, addresses: str, trusted: str) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._data = folder / "data"
+        self._is_running = False
+        self._become: list[str] = []
+        # PostgreSQL refuses to run as root, and another user cannot enter pytest's folders.
+        if os.geteuid() == 0:
+            shutil.chown(folder, _USER, _USER)
+            self._become = ["setpriv", "--reuid", _USER, "--regid", _USER, "--clear-groups"]
+        self._options = f"-p {self.port} -k {folder} -c listen_addresses={addresses} -c fsync=off"
+        initdb = [PROGRAMS / "initdb", "-D", self._data, "-U", "quantmap", "-A", "trust"]
+        self._run(*initdb, "-E", "UTF8", "--no-sync", "--no-locale")
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all quantmap {trusted} trust\n")
+
+    def start(self) -> None:
+        """Take connections."""
+        log = self._folder / "log"
+        self._run(*self._control, "-l", log, "-o", self._options, "-w", "start")
+        self._is_running = True
+
+    def stop(self) -> None:
+        """Cut every connection, as a machine that loses its power does."""
+        if self._is_running:
+            self._run(*self._control, "-m", "immediate", "-w", "stop")
+        self._is_running = False
+
+    @property
+    def _control(self) -> list[object]:
+        return [PROGRAMS / "pg_ctl", "-D", self._data]
+
+    def _run(self, *command: object) -> None:
+        words = [*self._become, *map(str, command)]
+        done = subprocess.run(words, capture_output=True, text=True, cwd="/", check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
+
+@contextlib.contextmanager
+def cluster(addresses: str = "127.0.0.1", trusted: str = "127.0.0.0/8") -> Iterator[Cluster]:
+    """Start a cluster; arguments as of :class:`Cluster`."""
+    folder = Path(tempfile.mkdtemp(prefix="quantmap-postgres-"))
     try:
-        initdb = [PROGRAMS / "initdb", "-D", data, "-U", "quantmap", "-A", "trust", "-E", "UTF8"]
-        run(*initdb, "--no-sync", "--no-locale")
-        with (data / "pg_hba.conf").open("a") as rules:
-            rules.write(f"host all quantmap {trusted} trust\n")
-        options = f"-p {port} -k {folder} -c listen_addresses={addresses} -c fsync=off"
-        run(PROGRAMS / "pg_ctl", "-D", data, "-l", folder / "log", "-o", options, "-w", "start")
+        found = Cluster(folder, addresses, trusted)
+        found.start()
         try:
-            yield port
+            yield found
         finally:
-            run(PROGRAMS / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            found.stop()
     finally:
         for _ in range(10):
             shutil.rmtree(folder, ignore_errors=True)

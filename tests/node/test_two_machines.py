@@ -111,7 +111,7 @@ def test_the_work_is_spread_and_survives_the_death_of_a_machine(
     archive = Archive(free_port(), host="0.0.0.0")
     addresses = ",".join(["127.0.0.1", *(machine.here for machine in machines)])
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(cluster(addresses, trusted="10.177.0.0/16"))
+        port = stack.enter_context(cluster(addresses, trusted="10.177.0.0/16")).port
         here = new_database(port, "shared")
         stack.callback(archive.down)
         archive.up()
