@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from models.diffusion.channels import mandel_to_tensor
@@ -66,6 +67,16 @@ def errors(
     )
 
 
+def inside_rim(brain: np.ndarray) -> np.ndarray:
+    """Which voxels of a mask have all their neighbours in its slice; bool (voxels,)."""
+    return np.asarray(ndimage.binary_erosion(brain, np.ones((1, 3, 3)))[brain])
+
+
+def within(found: Scalars, voxels: np.ndarray) -> Scalars:
+    """Scalars of some voxels."""
+    return found[0][voxels], found[1][voxels], found[2][voxels]
+
+
 def as_dipy(series: Series, volumes: np.ndarray) -> Scalars:
     """Scalars of the weighted fit in which signals that are not positive count as 1e-4."""
     fit = TensorLeastSquares(
@@ -99,7 +110,11 @@ def predicted_by_kurtosis(series: Series, volumes: np.ndarray, table: np.ndarray
 
 
 def errors_of_truth(
-    series: Series, number: int, b: float, repetitions: int = 3
+    series: Series,
+    number: int,
+    b: float,
+    voxels: np.ndarray | None = None,
+    repetitions: int = 3,
 ) -> tuple[tuple[float, float, float, float], tuple[float, float, float, float]]:
     """What the plain fit and the truth score against the volumes that are not in the subset.
 
@@ -110,6 +125,7 @@ def errors_of_truth(
         series: of several shells, the one with ``b`` the lowest.
         number: directions of the subset.
         b: of the shell, s/mm².
+        voxels: bool (voxels,), those that count; all by default.
         repetitions: draws of noise, of which the mean is returned.
 
     Returns:
@@ -123,15 +139,16 @@ def errors_of_truth(
     level = np.zeros(series.brain.shape)
     level[series.brain] = shell.noise.numpy() * shell.reference
     subset = np.isin(low, chosen)
+    counted = np.ones(len(truth[0]), dtype=bool) if voxels is None else voxels
     generator = np.random.default_rng(0)
     found = []
     for _ in range(repetitions):
         noise = level[..., None] * generator.standard_normal((2, *clean.signals.shape))
         magnitude = np.hypot(clean.signals + noise[0], noise[1]).astype(np.float32)
         noisy = replace(clean, signals=magnitude)
-        reference = scalars(adaptation(noisy, np.flatnonzero(~subset)).plain)
-        plain = scalars(adaptation(noisy, np.flatnonzero(subset)).plain)
-        white = truth[0] > WHITE_MATTER_FA
-        found.append([errors(one, reference, white) for one in (plain, truth)])
+        every = [scalars(adaptation(noisy, np.flatnonzero(x)).plain) for x in (~subset, subset)]
+        reference, plain, true = (within(one, counted) for one in (*every, truth))
+        white = true[0] > WHITE_MATTER_FA
+        found.append([errors(one, reference, white) for one in (plain, true)])
     mean = np.mean(found, axis=0)
     return tuple(mean[0].tolist()), tuple(mean[1].tolist())
