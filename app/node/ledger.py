@@ -29,6 +29,7 @@ from app.node.records import (
 from app.node.tables import METADATA
 
 _SECONDS_TO_WAIT_FOR_A_WRITER = 60
+_SECONDS_TO_CONNECT = 10
 _ATTEMPTS_TO_CREATE = 5
 
 Record = TypeVar("Record")
@@ -143,7 +144,14 @@ def driver_url(url: str) -> str:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(driver_url(url), pool_pre_ping=True, pool_size=10, max_overflow=20)
+        # The driver would wait for minutes for a machine that does not answer at all.
+        return create_engine(
+            driver_url(url),
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=20,
+            connect_args={"connect_timeout": _SECONDS_TO_CONNECT},
+        )
     engine = create_engine(url, connect_args={"timeout": _SECONDS_TO_WAIT_FOR_A_WRITER})
 
     @event.listens_for(engine, "connect")

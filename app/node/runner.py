@@ -7,13 +7,17 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.batch import run_batch
 from app.config import Settings
 from app.job import Job
 from app.job import now as iso_now
+from app.logs import describe_fault
 from app.node import history, jobs
 from app.node.ledger import Ledger
 from app.node.records import NodeJob
@@ -124,10 +128,9 @@ class JobRunner:
             )
 
         def on_step(step: str, seconds: float | None) -> None:
-            if seconds is None:
-                jobs.begin_step(self._ledger, job.id, job.attempt, step)
-            else:
-                jobs.end_step(self._ledger, job.id, job.attempt, step)
+            note = jobs.begin_step if seconds is None else jobs.end_step
+            with _not_for_want_of_the_ledger(job.id):
+                note(self._ledger, job.id, job.attempt, step)
 
         watch = Watch(
             on_step=on_step,
@@ -149,7 +152,9 @@ class JobRunner:
             if time.monotonic() - asked < _SECONDS_BETWEEN_QUESTIONS:
                 return ""
             asked = time.monotonic()
-            return "cancelled" if jobs.cancel_asked(self._ledger, job.id) else ""
+            with _not_for_want_of_the_ledger(job.id):
+                return "cancelled" if jobs.cancel_asked(self._ledger, job.id) else ""
+            return ""
 
         return why
 
@@ -163,6 +168,17 @@ class JobRunner:
 
     def _staging(self, job: NodeJob) -> Path:
         return self._folder / "jobs" / job.id
+
+
+@contextmanager
+def _not_for_want_of_the_ledger(job: str) -> Iterator[None]:
+    """Let a job go on while the database is away: its result is what counts."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        _LOG.warning(
+            "a job goes on without the ledger: %s", describe_fault(error), extra={"job": job}
+        )
 
 
 class _Watched:

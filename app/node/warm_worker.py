@@ -76,6 +76,17 @@ class WarmWorker:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(job + b"\n")
             process.stdin.flush()
+        try:
+            status = self._await(process, watch)
+        # Whatever it is, a worker that is still at this job must not be given the next one.
+        except BaseException:
+            self.end()
+            raise
+        self._done += 1
+        return status
+
+    def _await(self, process: subprocess.Popen[bytes], watch: Watch) -> int:
+        """Wait for the result of the job; 0, or the status that the process ended with."""
         deadline = time.monotonic() + watch.seconds
         while not self._is_written(watch):
             status = process.poll()
@@ -85,9 +96,7 @@ class WarmWorker:
                 return 0 if written else status
             reason = watch.why_stop() or _excess(process.pid, deadline, watch)
             if reason:
-                self.end()
                 raise Stopped(reason, ExitStatus.FAULT)
-        self._done += 1
         return 0
 
     def end(self) -> None:

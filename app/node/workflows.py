@@ -215,8 +215,6 @@ class NodeWorkflows(DBOSConfiguredInstance):
             self._fail(identifier, describe_fault(error), error)
             self._tell(job, describe_fault(error))
             return
-        finally:
-            self._runner.clear(identifier)
         models = {
             file: digest for entry in result.pipelines for file, digest in entry.models.items()
         }
@@ -230,6 +228,8 @@ class NodeWorkflows(DBOSConfiguredInstance):
     @DBOS.step()
     def _hand_over(self, identifier: str) -> list[str]:
         """Plan the deliveries; names of the targets that get something."""
+        # Not before: until the run is noted as done, it may be done again with the same input.
+        self._runner.clear(identifier)
         job = history.job(self._ledger, identifier)
         if job is None or job.state in ENDED:
             return []

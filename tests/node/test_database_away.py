@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -113,7 +114,10 @@ def test_what_was_acknowledged_while_the_database_was_away_is_analysed(
     assert site.node.terminate() == 0
 
 
-def test_a_job_that_ran_when_the_database_went_away_ends(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("away", [0.0, 15.0])
+def test_a_job_that_ran_when_the_database_went_away_ends(
+    site: Site, tmp_path: Path, away: float
+) -> None:
     for number in (1, 2, 3):
         files = write_study(tmp_path / str(number), number)
         assert len(send(site.node.port, files)) == OBJECTS
@@ -123,6 +127,8 @@ def test_a_job_that_ran_when_the_database_went_away_ends(site: Site, tmp_path: P
 
     wait_for(is_running, 60, lambda: states(site.ledger))
     site.database.stop()
+    # Long enough for the job to end meanwhile.
+    time.sleep(away)
     site.database.start()
     site.assert_all_arrived(3)
     assert site.node.running

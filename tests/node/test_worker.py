@@ -106,6 +106,16 @@ class TestWhenSomethingGoesWrong:
         assert result.status is RunStatus.FAILED
         assert "SIGKILL" in result.failure
 
+    def test_a_fault_of_who_watches_does_not_reach_the_next_job(self, run, pool) -> None:
+        def fault() -> str:
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            run(why_stop=fault)
+        assert pool.pids == []
+        assert run().status is RunStatus.SUCCESS
+        pool.use(WarmWorker.end)
+
 
 def test_one_process_takes_job_after_job_and_is_replaced_after_some(run, pool) -> None:
     steps: list[tuple[str, float | None]] = []
