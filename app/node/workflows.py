@@ -192,6 +192,7 @@ class NodeWorkflows(DBOSConfiguredInstance):
         try:
             self._runner.stage(job)
         except (MissingObjectsError, OSError) as error:
+            self._runner.clear(identifier)
             self._fail(identifier, describe_fault(error), error)
             return False
         jobs.end_step(self._ledger, identifier, job.attempt + 1, "stage", f"{job.objects} objects")

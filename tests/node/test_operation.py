@@ -175,6 +175,20 @@ def test_a_repeat_gives_the_same_objects_and_sends_none_twice(node, api, archive
     assert all(f"since job {first.id}" in one.reason for one in sent[1])
 
 
+def test_a_repeat_of_what_is_not_there_any_more_fails_and_leaves_nothing(
+    node, api, tmp_path
+) -> None:
+    send(node.port, write_study(tmp_path, 11))
+    first = job_of(node, 11)
+    stored = history.objects(node.ledger(), first.collection, first.generation)
+    (node.folder / stored[0].path).unlink()
+    assert api.post(f"/api/jobs/{first.id}/rerun").is_success
+    again = job_of(node, 11, index=1)
+    assert again.state is JobState.FAILED
+    assert "1 of 21 received objects" in again.failure
+    assert not (node.folder / "jobs" / again.id).exists()
+
+
 def test_a_job_is_cancelled_while_it_runs_and_one_is_completed_by_hand(
     node, api, archive, tmp_path
 ) -> None:
