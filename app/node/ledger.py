@@ -144,13 +144,11 @@ def driver_url(url: str) -> str:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
+        address = make_url(driver_url(url))
         # The driver would wait for minutes for a machine that does not answer at all.
+        query = {"connect_timeout": str(_SECONDS_TO_CONNECT)} | dict(address.query)
         return create_engine(
-            driver_url(url),
-            pool_pre_ping=True,
-            pool_size=10,
-            max_overflow=20,
-            connect_args={"connect_timeout": _SECONDS_TO_CONNECT},
+            address.set(query=query), pool_pre_ping=True, pool_size=10, max_overflow=20
         )
     engine = create_engine(url, connect_args={"timeout": _SECONDS_TO_WAIT_FOR_A_WRITER})
 

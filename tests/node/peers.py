@@ -98,6 +98,11 @@ class Archive:
             self._server.shutdown()
             self._server = None
 
+    def target(self, host: str = "127.0.0.1", **more: Any) -> dict[str, Any]:
+        """Section of ``node.targets`` that names it; ``more`` is added."""
+        place = {"kind": "c-store", "ae_title": "ARCHIVE", "host": host, "port": self.port}
+        return place | more
+
     def instances(self, study: str) -> set[str]:
         """SOP Instance UIDs that it has of a study."""
         with self._lock:

@@ -72,15 +72,7 @@ def site(tmp_path: Path, tool: Callable[[str], str]) -> Iterator[Site]:
             {
                 "page": {"enabled": True, "port": page},
                 "completeness": [{"objects": OBJECTS, "quiet_seconds": 3600}],
-                "targets": {
-                    "archive": {
-                        "kind": "c-store",
-                        "ae_title": "ARCHIVE",
-                        "host": "127.0.0.1",
-                        "port": archive.port,
-                        "back_off": {"initial": 0.5, "longest": 2},
-                    }
-                },
+                "targets": {"archive": archive.target(back_off={"initial": 0.5, "longest": 2})},
                 "routes": [{"name": "all", "pipelines": ["diffusion"], "targets": ["archive"]}],
             },
             environment={"QUANTMAP_DATABASE": url},

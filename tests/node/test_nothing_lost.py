@@ -97,16 +97,7 @@ def settings_for(archive: Archive) -> dict:
     return {
         # Nothing but the whole study is complete, however long the node is down.
         "completeness": [{"objects": OBJECTS, "quiet_seconds": 3600}],
-        "targets": {
-            "archive": {
-                "kind": "c-store",
-                "ae_title": "ARCHIVE",
-                "host": "127.0.0.1",
-                "port": archive.port,
-                "seconds": 10,
-                "back_off": {"initial": 0.5, "longest": 3},
-            }
-        },
+        "targets": {"archive": archive.target(seconds=10, back_off={"initial": 0.5, "longest": 3})},
         "routes": [{"name": "all", "pipelines": ["diffusion"], "targets": ["archive"]}],
     }
 

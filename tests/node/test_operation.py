@@ -29,17 +29,15 @@ def archive() -> Iterator[Archive]:
 
 
 def settings_for(archive: Archive) -> dict:
-    target = {"kind": "c-store", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": archive.port}
     return {
         "completeness": [{"quiet_seconds": 1.5}],
         "page": {"port": 0, "token": TOKEN},
         "targets": {
-            "archive": target | {"seconds": 60, "back_off": {"initial": 0.5, "longest": 1}},
-            "nowhere": target
-            | {
-                "port": free_port(),
-                "back_off": {"initial": 0.3, "longest": 0.3, "give_up_after": 1},
-            },
+            "archive": archive.target(seconds=60, back_off={"initial": 0.5, "longest": 1}),
+            "nowhere": archive.target(
+                port=free_port(),
+                back_off={"initial": 0.3, "longest": 0.3, "give_up_after": 1},
+            ),
         },
         "routes": [
             {

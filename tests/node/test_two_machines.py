@@ -82,15 +82,7 @@ def node_on(machine: Machine, folder: Path, archive: Archive, database: str) -> 
                 "allow": [{"ae_title": "SCANNER", "addresses": [f"{host}/32"]}],
             },
             "completeness": [{"objects": OBJECTS, "quiet_seconds": 3600}],
-            "targets": {
-                "archive": {
-                    "kind": "c-store",
-                    "ae_title": "ARCHIVE",
-                    "host": host,
-                    "port": archive.port,
-                    "back_off": {"initial": 0.5, "longest": 2},
-                }
-            },
+            "targets": {"archive": archive.target(host, back_off={"initial": 0.5, "longest": 2})},
             "routes": [{"name": "all", "pipelines": ["diffusion"], "targets": ["archive"]}],
         },
         environment={"QUANTMAP_DATABASE": database},
